@@ -156,6 +156,13 @@ class Store(Protocol):
         Throttled, Denied.
         """
 
+    def probe(self, key: str) -> None:
+        """Ask once for the right to read a key, whether or not it exists; nothing when it may be read.
+
+        `read` cannot tell a key that is absent from one that is kept from us, because Consul leaves those out in
+        silence. Raises Denied and its kinds, Unavailable, Throttled.
+        """
+
     def session(self, ttl: timedelta) -> Session:
         """Open a session of at least MIN_SESSION_TTL. Raises Unavailable, StoreFull, Unknown (it ends by itself), Denied."""
 
