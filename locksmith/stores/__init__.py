@@ -1,7 +1,7 @@
 """The store contract: four verbs that etcd, Consul, SQLite and memory all keep.
 
-`read`, `commit`, `watch` and `session` are all that the semaphore knows. The one idea a reader would miss: revisions are
-compared for equality only, and there is no revision of the whole store, because Consul has none. The rules are those of
+`read`, `commit`, `watch` and `session` are all that the semaphore knows. The one idea a reader would miss: revisions
+are compared for equality only, and there is no revision of the whole store, because Consul has none. The rules are those of
 the protocol's document (docs/protocol.md); tests/conformance runs them against every implementation.
 
 Keys are relative: an adapter is built with its prefix, puts it in front and takes it off again.
@@ -139,9 +139,7 @@ class Store(Protocol):
         Raises Unavailable, Throttled, Denied and its kinds; Rejected above MAX_OPERATIONS keys and prefixes.
         """
 
-    def commit(
-        self, checks: Sequence[Check], puts: Sequence[Put] = (), deletes: Sequence[str] = ()
-    ) -> int | None:
+    def commit(self, checks: Sequence[Check], puts: Sequence[Put] = (), deletes: Sequence[str] = ()) -> int | None:
         """Apply all writes if all checks hold, atomically, once.
 
         Returns the new revision (the mod, and for new keys the create, of every put), None for a commit of deletes
@@ -164,7 +162,10 @@ class Store(Protocol):
         """
 
     def session(self, ttl: timedelta) -> Session:
-        """Open a session of at least MIN_SESSION_TTL. Raises Unavailable, StoreFull, Unknown (it ends by itself), Denied."""
+        """Open a session of at least MIN_SESSION_TTL.
+
+        Raises Unavailable, StoreFull, Denied; Unknown: one that may exist ends by itself.
+        """
 
     def prepare(self) -> None:
         """Do once what the store needs besides keys (Consul: the external catalog node), with an operator's rights.
