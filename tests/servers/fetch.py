@@ -1,0 +1,187 @@
+"""Where the etcd and Consul programs come from: named by the environment, on PATH, or unpacked from Debian packages.
+
+`python -m tests.servers.fetch` fills `.cache/servers/` of the checkout; importing code asks `etcd()` or `consul()`.
+A server that cannot be had is one `ServerMissing` whose message says what to do; tests turn it into a skip.
+"""
+
+import fcntl
+import functools
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.servers.apt import AptFailed, unpack
+
+CACHE = Path(__file__).resolve().parents[2] / ".cache" / "servers"
+ETCD_VERSIONS = ("3.4", "3.5")
+
+
+class ServerMissing(Exception):
+    """A server program that is neither here nor could be fetched; the message names it and the remedy."""
+
+
+@dataclass(frozen=True, slots=True)
+class EtcdPrograms:
+    """The server and the command-line client of one etcd version."""
+
+    etcd: Path
+    etcdctl: Path
+
+
+@dataclass(frozen=True, slots=True)
+class _Download:
+    name: str
+    suite: str
+    packages: tuple[str, ...]
+    variable: str
+    probe: tuple[str, str]  # run once before the folder is put in place: a program for another libc must not get in
+
+    def fetch(self, cache: Path = CACHE) -> Path:
+        """The folder with the unpacked packages, fetched only when it is not there yet.
+
+        The lock lets one of many racing processes do the work; the rename lets nobody see half of it.
+        """
+        target = cache / f"{self.name}-{self.suite}"
+        if target.is_dir():
+            return target
+        cache.mkdir(parents=True, exist_ok=True)
+        with (cache / f".{target.name}.lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if target.is_dir():
+                return target
+            for stale in cache.glob(f".{target.name}-*"):  # of a run that was killed; the lock says it is nobody's
+                shutil.rmtree(stale)
+            print(f"fetching {self.name} from Debian {self.suite} into {target}", file=sys.stderr, flush=True)
+            with tempfile.TemporaryDirectory(dir=cache, prefix=f".{target.name}-") as scratch:
+                fresh = Path(scratch, "root")
+                fresh.mkdir()
+                try:
+                    unpack(self.suite, self.packages, fresh, Path(scratch, "apt"))
+                    _version(fresh / self.probe[0], self.probe[1])
+                except (AptFailed, OSError, subprocess.SubprocessError) as error:
+                    raise ServerMissing(self._remedy(str(error))) from error
+                fresh.rename(target)
+        return target
+
+    def _remedy(self, why: str) -> str:
+        return (
+            f"{self.name} is missing: {' and '.join(self.packages)} of Debian {self.suite} cannot be fetched ({why}). "
+            f"Remedy: install {self.name}, set {self.variable}=/path/to/{self.name}, "
+            f"or get the network back and run `make servers`"
+        )
+
+
+_ETCD = {
+    "3.4": _Download(
+        "etcd", "bookworm", ("etcd-server", "etcd-client"), "LOCKSMITH_TEST_ETCD34", ("usr/bin/etcd", "--version")
+    ),
+    "3.5": _Download(
+        "etcd", "trixie", ("etcd-server", "etcd-client"), "LOCKSMITH_TEST_ETCD35", ("usr/bin/etcd", "--version")
+    ),
+}
+_CONSUL = _Download("consul", "bullseye", ("consul",), "LOCKSMITH_TEST_CONSUL", ("usr/bin/consul", "version"))
+
+
+@functools.cache
+def _once(name: str, version: str | None) -> EtcdPrograms | Path | ServerMissing:
+    """Looked for once a process: without a network, not every test shall wait for apt to give up."""
+    try:
+        return _find_consul() if name == "consul" else _find_etcd(version)
+    except ServerMissing as error:
+        return error
+
+
+def etcd(version: str | None = None) -> EtcdPrograms:
+    """The programs of etcd `version` ("3.4", "3.5"); None takes whichever is at hand.
+
+    Looked for in LOCKSMITH_TEST_ETCD34 or LOCKSMITH_TEST_ETCD35, in LOCKSMITH_TEST_ETCD (when it is of that
+    version), for None on PATH, then in Debian's packages.
+
+    Raises:
+        ServerMissing: it is nowhere and cannot be fetched.
+    """
+    found = _once("etcd", version)
+    if isinstance(found, EtcdPrograms):
+        return found
+    raise ServerMissing(str(found))
+
+
+def consul() -> Path:
+    """Consul's program: LOCKSMITH_TEST_CONSUL, PATH, or Debian's package.
+
+    Raises:
+        ServerMissing: it is nowhere and cannot be fetched.
+    """
+    found = _once("consul", None)
+    if isinstance(found, Path):
+        return found
+    raise ServerMissing(str(found))
+
+
+def _find_etcd(version: str | None) -> EtcdPrograms:
+    if version is not None and version not in _ETCD:
+        raise ServerMissing(f"etcd {version} is not one of {', '.join(_ETCD)}: use one of these")
+    named = _named(_ETCD[version].variable) if version else None
+    if named is None:
+        named = _named("LOCKSMITH_TEST_ETCD")
+        if (
+            named is not None
+            and version is not None
+            and f"etcd Version: {version}." not in _version(named, "--version")
+        ):
+            named = None
+    if named is None and version is None and (on_path := shutil.which("etcd")):
+        named = Path(on_path)
+    if named is None:
+        folder = _ETCD[version or ETCD_VERSIONS[0]].fetch() / "usr" / "bin"
+        return EtcdPrograms(folder / "etcd", folder / "etcdctl")
+    beside = named.with_name("etcdctl")
+    etcdctl = str(beside) if beside.is_file() else shutil.which("etcdctl")
+    if etcdctl is None:
+        raise ServerMissing(f"etcdctl is missing: put it beside {named} or on PATH")
+    return EtcdPrograms(named, Path(etcdctl))
+
+
+def _find_consul() -> Path:
+    named = _named(_CONSUL.variable)
+    if named is not None:
+        return named
+    if on_path := shutil.which("consul"):
+        return Path(on_path)
+    return _CONSUL.fetch() / "usr" / "bin" / "consul"
+
+
+def _named(variable: str) -> Path | None:
+    value = os.environ.get(variable)
+    if not value:
+        return None
+    path = Path(value).absolute()
+    if not os.access(path, os.X_OK) or path.is_dir():
+        raise ServerMissing(f"{variable}={value} is no program: correct it or unset it")
+    return path
+
+
+def _version(program: Path, argument: str) -> str:
+    done = subprocess.run([program, argument], capture_output=True, text=True, timeout=30, check=True)
+    return done.stdout
+
+
+def main() -> int:
+    """Fetch all; 1 when one is missing, after having tried the others."""
+    missing = 0
+    for find in (*(functools.partial(etcd, version) for version in ETCD_VERSIONS), consul):
+        try:
+            print(find())
+        except ServerMissing as error:
+            missing += 1
+            bar = "*" * 100
+            print(f"{bar}\n{error}\n{bar}", file=sys.stderr)
+    return 1 if missing else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
