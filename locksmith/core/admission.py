@@ -6,7 +6,8 @@ once where slots allow it, and nobody overtakes on the same limits. The walk dec
 follows checks every guard again.
 """
 
-from collections.abc import Mapping, Sequence, Set
+from collections.abc import Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -71,7 +72,7 @@ def walk(
     guards: Mapping[str, Guard],
     mine: str,
     now: datetime,
-    skipped: Set[tuple[str, int]] = frozenset(),
+    skipped: AbstractSet[tuple[str, int]] = frozenset(),
 ) -> Standing | None:
     """Walk the queue up to the ticket with the key `mine`; None when it is not there.
 

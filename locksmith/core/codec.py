@@ -46,8 +46,8 @@ class Document:
                 raise TypeError("not an object")
             return from_json(cls, raw)
         except (ValueError, TypeError, KeyError, RecursionError) as error:
-            message = f"{key}: not a {cls.__name__.lower()} of locksmith ({error}); look at it with the store's own tool, then `lockctl fsck`"
-            raise Corrupt(message) from error
+            what = cls.__name__.lower()
+            raise Corrupt(f"{key}: not a {what} of locksmith ({error}); see what wrote it, then run lockctl fsck") from error
 
     @property
     def barred(self) -> bool:
@@ -82,7 +82,7 @@ def to_json(value: Any) -> Any:
 
 def from_json(cls: type[T], raw: Mapping[str, Any]) -> T:
     """A dataclass from JSON. Raises KeyError, TypeError or ValueError for what does not fit."""
-    hints = _hints(cls)
+    hints = _hints(cls)  # type: ignore[arg-type]
     known: dict[str, Any] = {}
     rest = dict(raw)
     for item in fields(cls):  # type: ignore[arg-type]

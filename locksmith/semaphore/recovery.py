@@ -1,0 +1,150 @@
+"""START and the steady look: what the store says that this node owes, and the setting up of an empty store.
+
+The one idea a reader would miss: the stale ticket is deleted before anything is decided, because a claim of an earlier
+life that is still on its way checks that ticket's revision and so can never apply afterwards.
+"""
+
+from dataclasses import dataclass, replace
+
+from locksmith.core import keys
+from locksmith.core.documents import Config, Hold, NodeRecord, Request, Ticket, Unlocked
+from locksmith.errors import Denied
+from locksmith.semaphore.actor import Actor, Done, Try, View, look, settle
+from locksmith.semaphore.claiming import Held, held
+from locksmith.stores import Check, Commit, Put
+
+
+@dataclass(frozen=True, slots=True)
+class Clash:
+    """Another machine uses this node's identity: touch nothing."""
+
+    held: Held
+
+
+@dataclass(frozen=True, slots=True)
+class NotSetUp:
+    """No `cfg`: nothing set up, or not allowed to read."""
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What the store knows of this node. `unlocked` is the record of the last slot that an operator took from it."""
+
+    config: Config
+    held: Held | None
+    unlocked: Unlocked | None
+    hold: Hold | None = None
+    request: Request | None = None
+
+
+def setup(actor: Actor) -> Config:
+    """The fleet's configuration, written if there is none, and what the store needs besides keys.
+
+    Raises Denied when there is none and these credentials may not write it; StoreError.
+    """
+
+    def step() -> Done[Config] | Try[Config]:
+        view = look(actor.store)
+        if view.config is not None:
+            return Done(view.config)
+        actor.store.prepare()
+        gen = actor.nonce()
+        identity = actor.store.facts().identity
+        config = Config(gen=gen, store=f"{actor.nonce()}{actor.nonce()}", cluster=identity, epoch=1)
+        return Try(Commit((Check(keys.CFG, 0),), (Put(keys.CFG, config.encode()),)), lambda _: config)
+
+    try:
+        return settle(actor, step)
+    except Denied as error:
+        raise type(error)(
+            f"{error}. The store is not set up under this prefix, and these credentials may not do it: "
+            "run lockctl set-max once with an operator's"
+        ) from error
+
+
+def start(actor: Actor, node: str, fingerprint: str, ticket: str | None) -> Found | Clash | NotSetUp:
+    """Look at what the store holds of this node, after its stale ticket is surely gone.
+
+    `ticket` is the full key of the ticket that the journal names, None without a journal: then every queue is searched.
+    Raises StoreError.
+    """
+    actor.store.probe(keys.own(node))
+    found = _found(actor, node)
+    if isinstance(found, NotSetUp):
+        return found
+    if _clash(found.held, fingerprint):
+        return Clash(found.held) if found.held else found
+    _delete_ticket(actor, node, ticket)
+    # Read again: a claim may have won before the ticket was deleted.
+    found = _found(actor, node)
+    if isinstance(found, Found) and found.held is not None and _clash(found.held, fingerprint):
+        return Clash(found.held)
+    return found
+
+
+def steady_look(actor: Actor, node: str) -> Found | NotSetUp:
+    """One read: the fleet's settings, the own key, hold and request. Raises StoreError."""
+    return _found(actor, node)
+
+
+def _found(actor: Actor, node: str) -> Found | NotSetUp:
+    wanted = [keys.own(node), keys.unlocked(node), keys.hold(node), keys.request(node)]
+    view = look(actor.store, wanted)
+    if view.config is None:
+        return NotSetUp()
+    return Found(
+        view.config,
+        held(view, node),
+        view.document(keys.unlocked(node), Unlocked),
+        view.document(keys.hold(node), Hold),
+        view.document(keys.request(node), Request),
+    )
+
+
+def _clash(current: Held | None, fingerprint: str) -> bool:
+    """Both fingerprints known and different; a hold by hand carries none."""
+    return (
+        current is not None
+        and bool(current.holder.fingerprint and fingerprint)
+        and (current.holder.fingerprint != fingerprint)
+    )
+
+
+def _delete_ticket(actor: Actor, node: str, named: str | None) -> None:
+    def stale(view: View) -> str | None:
+        if named is not None and view.item(named):
+            return named
+        for key, _, _ in view.documents(keys.QUEUES, Ticket):
+            if keys.ticket_node(key) == node and not keys.is_hand_ticket(key):
+                return key
+        return None
+
+    def step() -> Done[None] | Try[None]:
+        view = look(actor.store, *(((), (keys.QUEUES,)) if named is None else ((named,), ())))
+        key = stale(view)
+        if key is None:
+            return Done(None)
+        actor.store.commit((Check(key, view.mod(key)),), deletes=(key,))
+        return step()
+
+    settle(actor, step)
+
+
+def write_record(actor: Actor, node: str, record: NodeRecord) -> None:
+    """Write this node's entry in the registry; nobody else writes it. Raises StoreError (an Unknown one is harmless)."""
+    key = keys.record(record.group, node)
+    actor.store.commit((), (Put(key, replace(record, gen=actor.nonce()).encode()),))
+
+
+def drop_request(actor: Actor, node: str, identity: str) -> None:
+    """Delete an operator's request that cannot be served, if it is still that one. Raises StoreError."""
+    key = keys.request(node)
+
+    def step() -> Done[None] | Try[None]:
+        view = look(actor.store, [key])
+        request = view.document(key, Request)
+        if request is None or request.gen != identity:
+            return Done(None)
+        return Try(Commit((Check(key, view.mod(key)),), deletes=(key,)), lambda _: None)
+
+    settle(actor, step)
