@@ -47,7 +47,9 @@ class Document:
             return from_json(cls, raw)
         except (ValueError, TypeError, KeyError, RecursionError) as error:
             what = cls.__name__.lower()
-            raise Corrupt(f"{key}: not a {what} of locksmith ({error}); see what wrote it, then run lockctl fsck") from error
+            raise Corrupt(
+                f"{key}: not a {what} of locksmith ({error}); see what wrote it, then run lockctl fsck"
+            ) from error
 
     @property
     def barred(self) -> bool:
@@ -111,6 +113,8 @@ def _value(hint: Any, raw: Any, name: str) -> Any:
         return {key: _value(args[1], item, name) for key, item in raw.items()}
     if hasattr(hint, "__dataclass_fields__") and isinstance(raw, dict):
         return from_json(hint, raw)
+    if hint is float and isinstance(raw, int) and not isinstance(raw, bool):
+        return float(raw)
     if hint is Any or (
         isinstance(hint, type) and isinstance(raw, hint) and (hint is bool or not isinstance(raw, bool))
     ):

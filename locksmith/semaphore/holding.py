@@ -158,7 +158,7 @@ def to_phase(actor: Actor, slot: Slot, phase: Phase, expected: timedelta | None)
 
 
 def arm(  # noqa: PLR0913
-    actor: Actor, slot: Slot, epoch: int, attempt: str, request: str | None, expected: timedelta | None
+    actor: Actor, slot: Slot, *, epoch: int, attempt: str, request: str | None, expected: timedelta | None
 ) -> Armed | CalledOff | Barred | Gone | Unsettled:
     """One arm with one new attempt id, sent once. The journal must name the attempt before.
 
