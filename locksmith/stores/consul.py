@@ -1,0 +1,237 @@
+"""The store contract on Consul's KV, through py-consul (the door is consul_door).
+
+What a reader would miss: a read is a *transaction* in `consistent` mode, because only that is atomic over several keys;
+denied reads come back empty instead of failing, hence `probe`; and sessions belong to an external catalog node, because
+one that belongs to a server or agent dies with it (`prepare` registers that node, once, with an operator's token).
+Rejected: `delete-cas`, which succeeds on an absent key; `get`, which fails the whole transaction for one.
+"""
+
+import functools
+import math
+import random
+import time
+from collections.abc import Sequence
+from datetime import timedelta
+from typing import Any
+
+from locksmith.errors import Denied, Rejected, SessionLost, WrongStore
+from locksmith.stores import (
+    MIN_SESSION_TTL,
+    Access,
+    Check,
+    Facts,
+    Put,
+    Session,
+    Snapshot,
+    validate_commit,
+    validate_read,
+)
+from locksmith.stores.consul_answers import NODE, NoSuchNode, Trouble, found, reading, revision, writing
+from locksmith.stores.consul_door import Client, Door, NotFound
+
+_MAX_WAIT = 5.0
+"""Seconds of one blocking query: what a server that hangs, or an index that went back by a restore, costs at most."""
+_WAIT_SHARE = 0.85
+"""Consul adds up to a sixteenth to a wait; the rest is for the way there and back."""
+_LEAST_WAIT = 0.02
+_BACKOFF = (0.1, 2.0)
+
+
+class ConsulStore:
+    """A prefix of one datacenter's KV."""
+
+    kind = "consul"
+
+    def __init__(  # noqa: PLR0913 - what a store's URL and files can say
+        self,
+        endpoints: Sequence[str],
+        prefix: str,
+        *,
+        timeout: timedelta,
+        tls: bool = False,
+        datacenter: str | None = None,
+        unix_socket: str | None = None,
+        access: Access = Access(),  # noqa: B008 - frozen
+    ) -> None:
+        """`endpoints` are host:port of servers or client agents of one datacenter; nothing is sent yet.
+
+        `timeout` is for one call with all its tries; `unix_socket` is used instead of the endpoints. Raises ConfigError.
+        """
+        self._door = Door(
+            endpoints, timeout=timeout, tls=tls, datacenter=datacenter, unix_socket=unix_socket, access=access
+        )
+        self._datacenter = datacenter
+        self._prefix = f"{prefix.strip('/')}/" if prefix.strip("/") else ""
+
+    def read(self, keys: Sequence[str] = (), prefixes: Sequence[str] = ()) -> Snapshot:
+        """One `consistent` transaction; see Store.read. Keys that may not be read are left out, as if absent."""
+        validate_read(keys, prefixes)
+        exact = {self._prefix + key for key in keys}
+        trees = tuple(self._prefix + prefix for prefix in prefixes)
+        body = reading([*exact, *trees])
+        # get-tree matches by prefix for keys too: `n1` also brings `n10`.
+        pairs = self._door.ask(lambda client: list(found(self._door.transact(client, body, consistent=True))))
+        wanted = ((key, item) for key, item in pairs if key in exact or key.startswith(trees))
+        return Snapshot({key.removeprefix(self._prefix): item for key, item in wanted})
+
+    def commit(self, checks: Sequence[Check], puts: Sequence[Put] = (), deletes: Sequence[str] = ()) -> int | None:
+        """One transaction, sent once; see Store.commit."""
+        validate_commit(checks, puts, deletes)
+        checks = [Check(self._prefix + check.key, check.mod) for check in checks]
+        puts = [Put(self._prefix + put.key, put.value, put.session) for put in puts]
+        body = writing(checks, puts, [self._prefix + key for key in deletes])
+        return self._door.send(lambda client: revision(self._door.transact(client, body), puts))
+
+    def watch(self, key: str, after: int, timeout: timedelta) -> bool:
+        """Blocking queries of at most 5 s, one after another; see Store.watch.
+
+        An endpoint that breaks the query off (Consul allows 200 connections an address) makes it a poll with backoff.
+        """
+        deadline = time.monotonic() + timeout.total_seconds()
+        index, failures, failing_since = after, 0, math.inf
+        while (left := deadline - time.monotonic()) > _LEAST_WAIT and not self._door.closed:
+            try:
+                current, mod = self._door.once(functools.partial(self._query, key, index), left)
+            except Trouble as error:
+                now = time.monotonic()
+                failing_since = min(failing_since, now)
+                pause = random.uniform(0.5, 1.0) * min(_BACKOFF[0] * 2**failures, _BACKOFF[1])  # noqa: S311 - jitter
+                failures += 1
+                if min(failing_since + self._door.seconds, deadline) <= now + pause:
+                    return self._give_up(error)
+                self._door.pause(pause)
+                continue
+            failures, failing_since = 0, math.inf
+            if mod != after or current < index:
+                return True
+            index = current
+        return False
+
+    def _query(self, key: str, index: int, client: Client) -> tuple[int, int]:
+        """Consul's index and the key's mod (0: gone), once something happened or a few seconds passed."""
+        left = client.http.connections_timeout
+        wait = min(_MAX_WAIT, left * _WAIT_SHARE)
+        # py-consul adds the wait and Consul's sixteenth to this.
+        client.http.connections_timeout = min(left - wait * 17 / 16, self._door.seconds)
+        current, entry = client.kv.get(self._prefix + key, index=index, wait=f"{wait * 1000:.0f}ms")
+        return int(current), 0 if entry is None else int(entry["ModifyIndex"])
+
+    @staticmethod
+    def _give_up(error: Trouble) -> bool:
+        """A broken-off query says nothing about the store: the read that follows will tell."""
+        if error.cut:
+            return True
+        raise error.error from error
+
+    def probe(self, key: str) -> None:
+        """Read one key by itself, which Consul refuses when the right is missing; see Store.probe."""
+        self._door.ask(lambda client: client.kv.get(self._prefix + key))
+
+    def session(self, ttl: timedelta) -> Session:
+        """A session on the external node; it ends at most twice its ttl after the last keepalive. See Store.session."""
+        if ttl < MIN_SESSION_TTL:
+            raise Rejected(f"a session of {ttl.total_seconds():g} s; at least {MIN_SESSION_TTL.total_seconds():g} s")
+        try:
+            return self._open(ttl)
+        except NoSuchNode:
+            pass
+        try:
+            self.prepare()
+        except Denied as error:
+            raise Denied(
+                f"the catalog node {NODE!r} that sessions belong to is missing, and this token may not register it: "
+                f"run `lockctl set-max` once with an operator's token ({error})"
+            ) from error
+        return self._open(ttl)
+
+    def _open(self, ttl: timedelta) -> Session:
+        seconds = math.ceil(ttl.total_seconds())
+        name = self._door.send(
+            lambda client: _given(
+                client.session.create(name=NODE, node=NODE, checks=[], lock_delay=0, behavior="delete", ttl=seconds)
+            )
+        )
+        return ConsulSession(self._door, str(name), timedelta(seconds=seconds))
+
+    def prepare(self) -> None:
+        """Register the external catalog node; needs `node "locksmith" { policy = "write" }`. See Store.prepare."""
+        meta = {"external-node": "true"}
+        self._door.ask(lambda client: _given(client.catalog.register(NODE, "127.0.0.1", node_meta=meta)))
+
+    def facts(self) -> Facts:
+        """Datacenter, raft peers and version; only the version needs a right (agent:read). See Store.facts.
+
+        Raises WrongStore when the configured datacenter is not known there.
+        """
+        known: list[str] = self._door.ask(lambda client: _given(client.catalog.datacenters()))
+        own = self._self()
+        if self._datacenter is not None and self._datacenter not in known:
+            raise WrongStore(
+                f"datacenter {self._datacenter!r} is configured, but {', '.join(known)} answers; check dc="
+            )
+        identity = self._datacenter or own.get("Datacenter") or (known[0] if len(known) == 1 else None)
+        if identity is None:
+            raise Denied(
+                f"cannot tell which of {', '.join(known)} answers: add ?dc=NAME to the store's URL, "
+                "or the right agent:read to the token"
+            )
+        return Facts(str(identity), self._members(str(identity), own), own.get("Version"))
+
+    def _self(self) -> dict[str, Any]:
+        try:
+            answer = self._door.ask(lambda client: client.agent.self())
+        except Denied:
+            return {}
+        config = answer.get("Config", {}) if isinstance(answer, dict) else {}
+        return config if isinstance(config, dict) else {}
+
+    def _members(self, identity: str, own: dict[str, Any]) -> int | None:
+        """The raft peers of the datacenter that was asked; the status endpoint knows the local one only."""
+        if own.get("Datacenter", identity) != identity:
+            return None
+        return len(self._door.ask(lambda client: _given(client.status.peers())))
+
+    def close(self) -> None:
+        """Close the connections; a running watch ends within 5 s."""
+        self._door.close()
+
+
+def _given(answer: Any) -> Any:
+    """py-consul makes nothing of a 404 where Consul knows none: it came from somebody else. Raises ValueError."""
+    if not answer:
+        raise ValueError("no Consul answers there (404)")
+    return answer
+
+
+class ConsulSession:
+    """A session of Consul; any server renews it."""
+
+    def __init__(self, door: Door, name: str, ttl: timedelta) -> None:
+        """It is open already."""
+        self._door = door
+        self._id = name
+        self._ttl = ttl
+
+    @property
+    def id(self) -> str:
+        """Consul's uuid."""
+        return self._id
+
+    @property
+    def ttl(self) -> timedelta:
+        """Consul waits up to twice as long."""
+        return self._ttl
+
+    def keepalive(self) -> None:
+        """Renew; see Session.keepalive."""
+        self._door.ask(self._renew)
+
+    def _renew(self, client: Client) -> None:
+        try:
+            client.session.renew(self._id)
+        except NotFound as error:
+            raise SessionLost(f"session {self._id} has ended") from error
+
+    def end(self) -> None:
+        """Destroy; Consul does not mind when it is gone. See Session.end."""
+        self._door.ask(lambda client: client.session.destroy(self._id), changes=True)
