@@ -1,0 +1,59 @@
+"""Shared single-member servers, one of each a pytest worker, and a key prefix of its own for each test.
+
+A test that hurts its server starts a cluster of its own from tests.servers. What is missing on this machine is a loud
+skip; with LOCKSMITH_REQUIRE_SERVERS=1, where nothing may be missing, it is a failure.
+"""
+
+import contextlib
+import os
+import secrets
+from collections.abc import Iterator
+
+import pytest
+
+from tests.servers.consul import ConsulCluster
+from tests.servers.etcd import EtcdCluster
+from tests.servers.fetch import ServerMissing
+
+
+@contextlib.contextmanager
+def _loud_skip() -> Iterator[None]:
+    try:
+        yield
+    except ServerMissing as error:
+        if os.environ.get("LOCKSMITH_REQUIRE_SERVERS"):
+            raise
+        pytest.skip(f"NOT TESTED: {error}")
+
+
+@pytest.fixture(scope="session")
+def etcd34() -> Iterator[EtcdCluster]:
+    """One plain etcd 3.4 member."""
+    with _loud_skip():
+        cluster = EtcdCluster("3.4")
+    with cluster:
+        yield cluster
+
+
+@pytest.fixture(scope="session")
+def etcd35() -> Iterator[EtcdCluster]:
+    """One plain etcd 3.5 member."""
+    with _loud_skip():
+        cluster = EtcdCluster("3.5")
+    with cluster:
+        yield cluster
+
+
+@pytest.fixture(scope="session")
+def consul() -> Iterator[ConsulCluster]:
+    """One plain Consul server."""
+    with _loud_skip():
+        cluster = ConsulCluster()
+    with cluster:
+        yield cluster
+
+
+@pytest.fixture
+def key_prefix() -> str:
+    """A prefix that no other test uses, below the one that a cluster's least role may write."""
+    return f"locksmith/test-{secrets.token_hex(6)}"
