@@ -6,6 +6,7 @@ small wrapper that turns into the server, because `preexec_fn` is unsafe beside 
 """
 
 import contextlib
+import fcntl
 import http.client
 import os
 import random
@@ -27,6 +28,8 @@ _WRAPPER = (
     "os.getppid() == int(sys.argv[1]) or sys.exit('the starter is gone'); os.execv(sys.argv[2], sys.argv[2:])"
 )
 _POLL_SECONDS = 0.02
+_FOLDER_PREFIX = "locksmith-server-"
+_SWEEP_AFTER_SECONDS = 60
 _PORTS = random.SystemRandom()  # not the tests' seeded one: workers with one seed would race for the same ports
 
 
@@ -155,17 +158,37 @@ def free_port() -> int:
 
 
 class DataFolder:
-    """A temporary folder in memory where there is one: the servers' fsync costs nothing there."""
+    """A temporary folder in memory where there is one: the servers' fsync costs nothing there.
+
+    It is locked while its maker lives. What a killed run left behind is not locked, and the next one removes it.
+    """
 
     def __init__(self, name: str) -> None:
         """Make the folder."""
         shm = Path("/dev/shm")
-        where = shm if os.access(shm, os.W_OK) else None
-        self.path = Path(tempfile.mkdtemp(prefix=f"locksmith-{name}-", dir=where))
+        where = shm if os.access(shm, os.W_OK) else Path(tempfile.gettempdir())
+        _sweep(where)
+        self.path = Path(tempfile.mkdtemp(prefix=_FOLDER_PREFIX + name + "-", dir=where))
+        self._lock = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC)
+        fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
     def remove(self) -> None:
         """Delete it with all that is in it."""
         shutil.rmtree(self.path, ignore_errors=True)
+        os.close(self._lock)
+
+
+def _sweep(where: Path) -> None:
+    for folder in where.glob(_FOLDER_PREFIX + "*"):
+        with contextlib.suppress(OSError):  # another user's, locked, or gone meanwhile
+            if time.time() - folder.stat().st_ctime < _SWEEP_AFTER_SECONDS:  # its maker may be about to lock it
+                continue
+            lock = os.open(folder, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                shutil.rmtree(folder, ignore_errors=True)
+            finally:
+                os.close(lock)
 
 
 def without_prefix(prefix: str) -> Mapping[str, str]:

@@ -1,0 +1,74 @@
+# Every target does its own set-up and nothing twice. Needs make, Python 3.11 or newer and, for the test servers,
+# apt's tools; no root. `make check` is the fast loop, `make test` is everything.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-print-directory
+
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+# Tests wait for elections and time-outs more than they compute, so there may be more of them than processors.
+JOBS ?= 4
+
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+.PHONY: help setup servers demo check lint test bench
+
+help:
+	@echo "make demo     a simulated fleet reboots in turn, live, in about 30 seconds"
+	@echo "make check    the fast loop: lint, types, layers, unit tests"
+	@echo "make test     everything, with real etcd and Consul servers"
+	@echo "make bench    the figures of the README, measured here"
+	@echo "make setup    the virtual environment in $(VENV)"
+	@echo "make servers  etcd and Consul for the tests, unpacked below .cache"
+
+setup: $(STAMP)
+
+$(STAMP): pyproject.toml
+	@if ! $(BIN)/python -c 'import sys, pip; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then \
+		found=; \
+		for python in python3 python3.13 python3.12 python3.11; do \
+			if $$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then found=$$python; break; fi; \
+		done; \
+		if [ -z "$$found" ]; then \
+			echo "locksmith needs Python 3.11 or newer, and none was found: install one (Debian 12: apt install python3 python3-venv)" >&2; \
+			exit 1; \
+		fi; \
+		if ! $$found -c 'import ensurepip, venv' 2>/dev/null; then \
+			version=$$($$found -c 'import sys; print("%d.%d" % sys.version_info[:2])'); \
+			echo "$$found cannot make virtual environments here: install its venv module (Debian: apt install python$$version-venv)" >&2; \
+			exit 1; \
+		fi; \
+		echo "making $(VENV) with $$($$found --version)"; \
+		$$found -m venv --clear $(VENV); \
+	fi
+	@echo "installing locksmith and its development tools into $(VENV)"
+	@$(BIN)/python -m pip install --quiet --editable '.[dev]'
+	@touch $@
+
+servers: setup
+	@$(BIN)/python -m tests.servers.fetch
+
+demo: setup
+	@$(BIN)/lockctl demo
+
+lint: setup
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+check: lint
+	$(BIN)/pytest -q -m "not slow and not servers" tests/unit
+
+# A server that cannot be had is said loudly here and skipped loudly in the tests that need it.
+test: lint
+	@$(BIN)/python -m tests.servers.fetch || echo "going on: tests of the missing servers will be skipped" >&2
+	$(BIN)/pytest -n $(JOBS) --dist worksteal
+
+bench: servers
+	@shopt -s nullglob; for program in tests/benchmarks/[a-z]*.py; do \
+		name=$${program%.py}; echo "== $$name"; $(BIN)/python -m $${name//\//.}; \
+	done
