@@ -112,10 +112,12 @@ class Door:
 
     def transact(self, client: Client, body: str, *, consistent: bool = False) -> Any:
         """One transaction, as decoded JSON; py-consul's own `txn.put` can pass no parameters."""
-        params = [("dc", self._datacenter)] if self._datacenter else []
-        if consistent:
-            params.append(("consistent", "1"))
-        return client.http.put(consul.callback.CB.json(allow_404=False), "/v1/txn", params=params, data=body)
+        return self.put(client, "/v1/txn", body, *([("consistent", "1")] if consistent else []))
+
+    def put(self, client: Client, path: str, body: str, *params: tuple[str, str]) -> Any:
+        """What py-consul cannot say in its own words; the answer is decoded JSON."""
+        where = [("dc", self._datacenter)] if self._datacenter else []
+        return client.http.put(consul.callback.CB.json(allow_404=False), path, params=[*where, *params], data=body)
 
     def close(self) -> None:
         """Close all connections that are not in use; those in use close with their call."""

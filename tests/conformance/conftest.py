@@ -9,22 +9,28 @@ import itertools
 import os
 import secrets
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path
 from typing import NoReturn
 
 import pytest
 
-from locksmith.stores import Store
+from locksmith.stores import Access, Store
+from locksmith.stores.consul import ConsulStore
+from locksmith.stores.measured import Measured, Request
 from locksmith.stores.memory import MemoryStore
+from locksmith.stores.sqlite import SqliteStore
+from tests.servers.consul import ConsulCluster
+from tests.servers.fetch import ServerMissing
 
 
 @dataclass(frozen=True)
 class Site:
-    """A running store: `connect(prefix)` makes one more client of it."""
+    """A running store: `connect(prefix)` makes one more client of it, `operator(prefix)` one that may set it up."""
 
     connect: Callable[[str], Store]
+    operator: Callable[[str], Store] | None = None
 
 
 Maker = Callable[[Path], Iterator[Site]]
@@ -53,6 +59,69 @@ def memory(folder: Path) -> Iterator[Site]:
     root = MemoryStore()
     yield Site(connect=root.client)
     root.close()
+
+
+def consul(folder: Path, *, members: int, secure: bool) -> Iterator[Site]:
+    """Real servers; `secure` means TLS in both directions, ACLs that deny by default, and the least rights."""
+    try:
+        cluster = ConsulCluster(members=members, acl=secure, verify_clients=secure)
+    except ServerMissing as error:
+        missing(str(error))
+
+    def client(prefix: str, access: Access) -> Store:
+        return ConsulStore(cluster.endpoints, prefix, timeout=timedelta(seconds=5), tls=secure, access=access)
+
+    with cluster:
+        if secure:
+            agent, setup = consul_rights(cluster, folder)
+            yield Site(lambda prefix: client(prefix, agent), lambda prefix: client(prefix, setup))
+        else:
+            yield Site(lambda prefix: client(prefix, Access()))
+
+
+def consul_rights(cluster: ConsulCluster, folder: Path) -> tuple[Access, Access]:
+    """The least that an agent needs, with the suite's keys instead of the product's, and the least for `prepare`."""
+    rules = {
+        "agent": 'key_prefix "t" { policy = "write" } session "locksmith" { policy = "write" }',
+        "setup": 'node "locksmith" { policy = "write" }',
+    }
+    made = cluster.certificates
+    assert made is not None
+    for name, rule in rules.items():
+        cluster.create_policy(name, rule)
+        (folder / name).write_text(cluster.create_token([name]))
+    agent = Access(token_file=folder / "agent", ca_file=made.ca, cert_file=made.client_cert, key_file=made.client_key)
+    return agent, replace(agent, token_file=folder / "setup")
+
+
+@maker("consul", servers=True)
+def consul_single(folder: Path) -> Iterator[Site]:
+    yield from consul(folder, members=1, secure=False)
+
+
+@maker("consul-3", servers=True)
+def consul_three(folder: Path) -> Iterator[Site]:
+    yield from consul(folder, members=3, secure=False)
+
+
+@maker("consul-tls-acl", servers=True)
+def consul_secure(folder: Path) -> Iterator[Site]:
+    yield from consul(folder, members=1, secure=True)
+
+
+@maker("measured")
+def measured(folder: Path) -> Iterator[Site]:
+    """The wrapper must not change what a store does."""
+    root = MemoryStore()
+    requests: list[Request] = []
+    yield Site(connect=lambda prefix: Measured(root.client(prefix), requests.append))
+    root.close()
+
+
+@maker("sqlite")
+def sqlite(folder: Path) -> Iterator[Site]:
+    path = folder / "store.db"
+    yield Site(connect=lambda prefix: SqliteStore(path, prefix, timeout=timedelta(seconds=10)))
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -103,6 +172,14 @@ def store(connect: Callable[..., Store]) -> Store:
 def other(connect: Callable[..., Store]) -> Store:
     """A second client of the same store, as if on another machine."""
     return connect()
+
+
+@pytest.fixture
+def operator(site: Site, prefix: str) -> Iterator[Store]:
+    """A client with an operator's rights: `prepare` needs more than the rest does."""
+    client = (site.operator or site.connect)(prefix)
+    yield client
+    client.close()
 
 
 @pytest.fixture

@@ -154,8 +154,8 @@ def test_slots_are_never_overcommitted(store: Store, other: Store) -> None:
     assert store.read(["lim"])["lim"].value == b"0"
 
 
-def test_sessions_of_several_threads(store: Store, other: Store, ttl: timedelta) -> None:
-    store.prepare()
+def test_sessions_of_several_threads(operator: Store, store: Store, other: Store, ttl: timedelta) -> None:
+    operator.prepare()
 
     def queue(number: int) -> None:
         client = (store, other)[number % 2]

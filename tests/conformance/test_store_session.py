@@ -14,10 +14,10 @@ LONG = timedelta(seconds=20)
 
 
 @pytest.fixture(autouse=True)
-def prepared(store: Store) -> None:
+def prepared(operator: Store) -> None:
     """What a store needs besides keys is made once, with an operator's rights."""
-    store.prepare()
-    store.prepare()
+    operator.prepare()
+    operator.prepare()
 
 
 def ephemeral(store: Store, session: Session, key: str = "q/n", value: bytes = b"ticket") -> int:
