@@ -11,6 +11,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -70,7 +71,7 @@ class _Download:
     def _remedy(self, why: str) -> str:
         return (
             f"{self.name} is missing: {' and '.join(self.packages)} of Debian {self.suite} cannot be fetched ({why}). "
-            f"Remedy: install {self.name}, set {self.variable}=/path/to/{self.name}, "
+            f"Remedy: set {self.variable}=/path/to/{self.name}, "
             f"or get the network back and run `make servers`"
         )
 
@@ -173,7 +174,8 @@ def _version(program: Path, argument: str) -> str:
 def main() -> int:
     """Fetch all; 1 when one is missing, after having tried the others."""
     missing = 0
-    for find in (*(functools.partial(etcd, version) for version in ETCD_VERSIONS), consul):
+    finders: list[Callable[[], EtcdPrograms | Path]] = [functools.partial(etcd, version) for version in ETCD_VERSIONS]
+    for find in (*finders, consul):
         try:
             print(find())
         except ServerMissing as error:

@@ -51,7 +51,7 @@ class ServerProcess:
         """Do not start yet; `without` is the prefix of environment variables that must not reach the server."""
         self.command = [str(word) for word in command]
         self.log = log
-        self._environment = {k: v for k, v in os.environ.items() if not (without and k.startswith(without))}
+        self._environment = without_prefix(without) if without else dict(os.environ)
         self._popen: subprocess.Popen[bytes] | None = None
         self._frozen = False
 
@@ -191,6 +191,6 @@ def _sweep(where: Path) -> None:
                 os.close(lock)
 
 
-def without_prefix(prefix: str) -> Mapping[str, str]:
+def without_prefix(prefix: str) -> dict[str, str]:
     """This process's environment without the variables of `prefix`."""
     return {k: v for k, v in os.environ.items() if not k.startswith(prefix)}
