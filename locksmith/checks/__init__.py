@@ -31,9 +31,7 @@ class Check(Protocol):
 
     @property
     def kind(self) -> str:
-        """The word of `locksmith_blocked{kind}` when it is not open: `window`, `gate` …"""
+        """The word of `locksmith_blocked{kind}` when it is not open: `window`, `gate` and so on."""
 
     def ask(self, occasion: Occasion) -> Verdict:
         """Ask now; bounded by the check's own time limit; never raises for what a host can do wrong (that is Unknown)."""
-
-

@@ -38,7 +38,7 @@ class Rebooter(Protocol):
 
     @property
     def kind(self) -> str:
-        """`command`, `systemctl`, `simulated` …"""
+        """`command`, `systemctl`, `simulated` and so on."""
 
     def reboot(self, reason: str, environment: dict[str, str]) -> Accepted | NotAccepted:
         """Tell the machine to reboot now. Bounded in time. An unclear outcome is Accepted: it may still fire."""

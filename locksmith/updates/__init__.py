@@ -19,7 +19,7 @@ class Provider(Protocol):
 
     @property
     def kind(self) -> str:
-        """`reboot-required`, `command` …"""
+        """`reboot-required`, `command` and so on."""
 
     def ask(self) -> Answer:
         """Ask now; bounded in time; never raises for what a host can do wrong (that is NeedUnknown)."""

@@ -1,0 +1,82 @@
+"""The flag file of Debian and Ubuntu, /run/reboot-required, with the packages that asked for it.
+
+The idea a reader would miss is what makes two needs equal for the loop guard: the set of packages *and* the time at which
+the flag was written. /run is emptied by a reboot, so a flag that is still there with its old time was not cleared by the
+reboot and must not cause another one; a flag written after the boot is a new reason, even if it names the same packages
+(their next build). The order of the packages and repeated lines mean nothing.
+"""
+
+import hashlib
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from locksmith.host.clock import Clock, SystemClock
+from locksmith.host.identity import running_kernel
+from locksmith.host.outcome import printable
+from locksmith.updates import Answer, Need, NeedUnknown, NotNeeded
+
+DEFAULT_PATH = Path("/run/reboot-required")
+
+_SHOWN = 8
+"""Package names in a reason."""
+
+
+class RebootRequired:
+    """Needed while the file exists."""
+
+    kind = "reboot-required"
+
+    def __init__(
+        self, name: str, path: Path = DEFAULT_PATH, packages: Path | None = None, clock: Clock | None = None
+    ) -> None:
+        """`packages` is the list beside it, one name a line; default `path` with `.pkgs` behind it."""
+        self._name = name
+        self._path = path
+        self._packages = packages or path.with_name(f"{path.name}.pkgs")
+        self._clock = clock or SystemClock()
+
+    @property
+    def name(self) -> str:
+        """See Provider."""
+        return self._name
+
+    def ask(self) -> Answer:
+        """See Provider."""
+        try:
+            written = self._path.stat().st_mtime_ns
+        except (FileNotFoundError, NotADirectoryError):
+            return NotNeeded(self._name, running=running_kernel())
+        except OSError as error:
+            return NeedUnknown(self._name, f"cannot look at {self._path}: {error.strerror}")
+        try:
+            packages = _names(self._packages)
+        except OSError as error:
+            return NeedUnknown(self._name, f"cannot read {self._packages}: {error.strerror}")
+        return Need(
+            provider=self._name,
+            kind=self.kind,
+            fingerprint=_fingerprint(self._name, packages, written),
+            reason=self._reason(packages),
+            origin=running_kernel(),
+            since=min(datetime.fromtimestamp(0, UTC) + timedelta(microseconds=written // 1000), self._clock.wall()),
+        )
+
+    def _reason(self, packages: tuple[str, ...]) -> str:
+        if not packages:
+            return f"{self._path} exists"
+        more = len(packages) - _SHOWN
+        return ", ".join(packages[:_SHOWN]) + (f" and {more} more" if more > 0 else "")
+
+
+def _names(path: Path) -> tuple[str, ...]:
+    """Each package once, in the order of the file; none when there is no such file."""
+    try:
+        text = path.read_text(errors="replace")
+    except (FileNotFoundError, NotADirectoryError):
+        return ()
+    return tuple(dict.fromkeys(name for line in text.splitlines() if (name := printable(line))))
+
+
+def _fingerprint(name: str, packages: tuple[str, ...], written: int) -> str:
+    text = "\n".join((name, str(written), *sorted(packages)))
+    return hashlib.sha256(text.encode(errors="replace")).hexdigest()[:32]
