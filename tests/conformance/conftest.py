@@ -18,10 +18,12 @@ import pytest
 
 from locksmith.stores import Access, Store
 from locksmith.stores.consul import ConsulStore
+from locksmith.stores.etcd import EtcdStore
 from locksmith.stores.measured import Measured, Request
 from locksmith.stores.memory import MemoryStore
 from locksmith.stores.sqlite import SqliteStore
 from tests.servers.consul import ConsulCluster
+from tests.servers.etcd import EtcdCluster
 from tests.servers.fetch import ServerMissing
 
 
@@ -122,6 +124,62 @@ def measured(folder: Path) -> Iterator[Site]:
 def sqlite(folder: Path) -> Iterator[Site]:
     path = folder / "store.db"
     yield Site(connect=lambda prefix: SqliteStore(path, prefix, timeout=timedelta(seconds=10)))
+
+
+def etcd(version: str, *, members: int = 1, auth: bool = False, client_cert_auth: bool = False) -> Iterator[Site]:
+    """Real members; `auth` means TLS and a user that may read and write the suite's keys and nothing else."""
+    try:
+        cluster = EtcdCluster(
+            version, members=members, tls=auth, auth=auth, client_cert_auth=client_cert_auth, prefix="t"
+        )
+    except ServerMissing as error:
+        missing(str(error))
+    with cluster:
+        access, made = Access(), cluster.certificates
+        if made is not None and client_cert_auth:
+            access = Access(ca_file=made.ca, cert_file=made.client_cert, key_file=made.client_key)
+        elif made is not None:
+            access = Access(ca_file=made.ca, username=cluster.user, password_file=cluster.password_file)
+
+        def connect(prefix: str) -> Store:
+            return EtcdStore(cluster.endpoints, prefix, timeout=timedelta(seconds=10), tls=auth, access=access)
+
+        yield Site(connect)
+
+
+@maker("etcd-3.4", servers=True)
+def etcd_34(folder: Path) -> Iterator[Site]:
+    yield from etcd("3.4")
+
+
+@maker("etcd-3.5", servers=True)
+def etcd_35(folder: Path) -> Iterator[Site]:
+    yield from etcd("3.5")
+
+
+@maker("etcd-3.5-three", servers=True)
+def etcd_three(folder: Path) -> Iterator[Site]:
+    yield from etcd("3.5", members=3)
+
+
+@maker("etcd-3.4-password", servers=True)
+def etcd_34_password(folder: Path) -> Iterator[Site]:
+    yield from etcd("3.4", auth=True)
+
+
+@maker("etcd-3.5-password", servers=True)
+def etcd_35_password(folder: Path) -> Iterator[Site]:
+    yield from etcd("3.5", auth=True)
+
+
+@maker("etcd-3.4-certificate", servers=True)
+def etcd_34_certificate(folder: Path) -> Iterator[Site]:
+    yield from etcd("3.4", auth=True, client_cert_auth=True)
+
+
+@maker("etcd-3.5-certificate", servers=True)
+def etcd_35_certificate(folder: Path) -> Iterator[Site]:
+    yield from etcd("3.5", auth=True, client_cert_auth=True)
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:

@@ -1,0 +1,144 @@
+"""The door to grpcio: one channel to one endpoint, unary calls and one kind of stream, failures as `CallFailed`.
+
+The one idea a reader would miss: gRPC's own comforts are switched off, because each of them may send a commit twice or
+hide which member answered. No retries, no load balancing (one channel an endpoint, etcd_endpoints.py rotates), no
+service configuration from DNS, no HTTP proxy from the environment, no connection shared between two stores.
+"""
+
+import contextlib
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from locksmith.stores import etcd_rpc_pb2 as rpc
+from locksmith.stores.etcd_answers import Answer, CallFailed, classify
+
+# gRPC's core writes handshake errors to standard error by itself; they arrive here as answers, and lockctl's standard
+# error is for people. It reads the variable once, on import; hooks that we start must not inherit it.
+_OURS = "GRPC_VERBOSITY" not in os.environ
+os.environ.setdefault("GRPC_VERBOSITY", "NONE")
+import grpc  # noqa: E402  (after its variable is set)
+
+if _OURS:
+    del os.environ["GRPC_VERBOSITY"]
+
+_OPTIONS = (
+    ("grpc.initial_reconnect_backoff_ms", 100),
+    ("grpc.min_reconnect_backoff_ms", 1000),
+    ("grpc.max_reconnect_backoff_ms", 1000),
+    ("grpc.keepalive_time_ms", 10_000),  # less gets GOAWAY too_many_pings from etcd
+    ("grpc.keepalive_timeout_ms", 3_000),
+    ("grpc.keepalive_permit_without_calls", 0),
+    ("grpc.enable_http_proxy", 0),
+    ("grpc.enable_retries", 0),
+    ("grpc.service_config_disable_resolution", 1),
+    ("grpc.use_local_subchannel_pool", 1),
+    ("grpc.max_receive_message_length", -1),  # 10,000 holders are 4.3 MB, gRPC's default is 4
+)
+
+Metadata = Sequence[tuple[str, str]]
+
+
+@dataclass(frozen=True, slots=True)
+class Method:
+    """One of etcd's calls: its path on the wire and the messages of ours that fit."""
+
+    path: str
+    request: Any
+    response: Any
+
+
+RANGE = Method("/etcdserverpb.KV/Range", rpc.RangeRequest, rpc.RangeResponse)
+TXN = Method("/etcdserverpb.KV/Txn", rpc.TxnRequest, rpc.TxnResponse)
+WATCH = Method("/etcdserverpb.Watch/Watch", rpc.WatchRequest, rpc.WatchResponse)
+LEASE_GRANT = Method("/etcdserverpb.Lease/LeaseGrant", rpc.LeaseGrantRequest, rpc.LeaseGrantResponse)
+LEASE_REVOKE = Method("/etcdserverpb.Lease/LeaseRevoke", rpc.LeaseRevokeRequest, rpc.LeaseRevokeResponse)
+LEASE_KEEP_ALIVE = Method("/etcdserverpb.Lease/LeaseKeepAlive", rpc.LeaseKeepAliveRequest, rpc.LeaseKeepAliveResponse)
+"""A stream of etcd's, called with one message: on the wire that is a unary call, and it needs no thread here."""
+MEMBER_LIST = Method("/etcdserverpb.Cluster/MemberList", rpc.MemberListRequest, rpc.MemberListResponse)
+STATUS = Method("/etcdserverpb.Maintenance/Status", rpc.StatusRequest, rpc.StatusResponse)
+AUTHENTICATE = Method("/etcdserverpb.Auth/Authenticate", rpc.AuthenticateRequest, rpc.AuthenticateResponse)
+
+
+@dataclass(frozen=True, slots=True)
+class TlsMaterial:
+    """PEM bytes; None means gRPC's own roots, or no client certificate."""
+
+    roots: bytes | None = None
+    cert: bytes | None = None
+    key: bytes | None = None
+
+
+class Stream:
+    """The answers of a running stream."""
+
+    def __init__(self, endpoint: str, call: Any) -> None:
+        """`call` is gRPC's; it is iterated by one thread and may be cancelled by any."""
+        self._endpoint = endpoint
+        self._call = call
+
+    def __iter__(self) -> Iterator[Any]:
+        """Each answer as it comes. Raises CallFailed at the end, whatever ended it."""
+        try:
+            yield from self._call
+        except grpc.RpcError as error:
+            raise _failed(self._endpoint, error) from error
+        raise CallFailed(self._endpoint, Answer.LOST, "the stream was closed")
+
+    def cancel(self) -> None:
+        """End it soon."""
+        self._call.cancel()
+
+
+class Channel:
+    """A channel to one endpoint; connects when it is first used. Safe for several threads."""
+
+    def __init__(self, endpoint: str, tls: TlsMaterial | None) -> None:
+        """`endpoint` is host:port, IPv6 in brackets; without `tls` it is plain text."""
+        self._endpoint = endpoint
+        if tls is None:
+            self._channel: Any = grpc.insecure_channel(endpoint, _OPTIONS)
+        else:
+            credentials = grpc.ssl_channel_credentials(tls.roots, tls.key, tls.cert)
+            self._channel = grpc.secure_channel(endpoint, credentials, _OPTIONS)
+        self._calls: dict[str, Any] = {}
+
+    def call(self, method: Method, request: Any, timeout: float, metadata: Metadata) -> Any:
+        """Send once and wait at most `timeout` seconds. Raises CallFailed."""
+        call = self._calls.get(method.path)
+        try:
+            if call is None:
+                call = self._channel.unary_unary(
+                    method.path,
+                    request_serializer=method.request.SerializeToString,
+                    response_deserializer=method.response.FromString,
+                )
+                self._calls[method.path] = call
+            return call(request, timeout=timeout, metadata=metadata)
+        except grpc.RpcError as error:
+            raise _failed(self._endpoint, error) from error
+        except ValueError as error:  # gRPC's word for a closed channel; nothing was sent
+            raise CallFailed(self._endpoint, Answer.UNREACHED, f"{error}") from error
+
+    def stream(self, method: Method, requests: Iterator[Any], timeout: float, metadata: Metadata) -> Stream:
+        """Open a stream that lives at most `timeout` seconds; gRPC takes the requests in a thread of its own."""
+        try:
+            call = self._channel.stream_stream(
+                method.path,
+                request_serializer=method.request.SerializeToString,
+                response_deserializer=method.response.FromString,
+            )
+            return Stream(self._endpoint, call(requests, timeout=timeout, metadata=metadata))
+        except ValueError as error:
+            raise CallFailed(self._endpoint, Answer.UNREACHED, f"{error}") from error
+
+    def close(self) -> None:
+        """Cancel what runs and free the socket."""
+        with contextlib.suppress(ValueError):
+            self._channel.close()
+
+
+def _failed(endpoint: str, error: Any) -> CallFailed:
+    code, text = error.code().name, error.details() or ""
+    return CallFailed(endpoint, classify(code, text), text or code.lower())
