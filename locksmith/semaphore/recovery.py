@@ -4,10 +4,11 @@ The one idea a reader would miss: the stale ticket is deleted before anything is
 life that is still on its way checks that ticket's revision and so can never apply afterwards.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from locksmith.core import keys
-from locksmith.core.documents import Config, Hold, NodeRecord, Request, Ticket, Unlocked
+from locksmith.core.documents import Config, Hold, NodeRecord, Request, Unlocked
 from locksmith.errors import Denied
 from locksmith.semaphore.actor import Actor, Done, Try, View, look, settle
 from locksmith.semaphore.claiming import Held, held
@@ -69,27 +70,35 @@ def start(actor: Actor, node: str, fingerprint: str, ticket: str | None) -> Foun
     Raises StoreError.
     """
     actor.store.probe(keys.own(node))
-    found = _found(actor, node)
-    if isinstance(found, NotSetUp):
-        return found
-    if _clash(found.held, fingerprint):
-        return Clash(found.held) if found.held else found
-    _delete_ticket(actor, node, ticket)
-    # Read again: a claim may have won before the ticket was deleted.
-    found = _found(actor, node)
-    if isinstance(found, Found) and found.held is not None and _clash(found.held, fingerprint):
-        return Clash(found.held)
-    return found
+    extra: tuple[Sequence[str], Sequence[str]] = ((), (keys.QUEUES,)) if ticket is None else ((ticket,), ())
+
+    def step() -> Done[Found | Clash | NotSetUp]:
+        view = look(actor.store, [*_about(node), *extra[0]], extra[1])
+        found = _found(view, node)
+        if isinstance(found, NotSetUp):
+            return Done(found)
+        if found.held is not None and _clash(found.held, fingerprint):
+            return Done(Clash(found.held))
+        stale = _stale_ticket(view, node, ticket)
+        if stale is None:
+            return Done(found)
+        # Confirmed by the next look, in which a claim that won before the delete shows, too.
+        actor.store.commit((Check(stale, view.mod(stale)),), deletes=(stale,))
+        return step()
+
+    return settle(actor, step)
 
 
 def steady_look(actor: Actor, node: str) -> Found | NotSetUp:
     """One read: the fleet's settings, the own key, hold and request. Raises StoreError."""
-    return _found(actor, node)
+    return _found(look(actor.store, _about(node)), node)
 
 
-def _found(actor: Actor, node: str) -> Found | NotSetUp:
-    wanted = [keys.own(node), keys.unlocked(node), keys.hold(node), keys.request(node)]
-    view = look(actor.store, wanted)
+def _about(node: str) -> list[str]:
+    return [keys.own(node), keys.unlocked(node), keys.hold(node), keys.request(node)]
+
+
+def _found(view: View, node: str) -> Found | NotSetUp:
     if view.config is None:
         return NotSetUp()
     return Found(
@@ -101,33 +110,19 @@ def _found(actor: Actor, node: str) -> Found | NotSetUp:
     )
 
 
-def _clash(current: Held | None, fingerprint: str) -> bool:
+def _clash(current: Held, fingerprint: str) -> bool:
     """Both fingerprints known and different; a hold by hand carries none."""
-    return (
-        current is not None
-        and bool(current.holder.fingerprint and fingerprint)
-        and (current.holder.fingerprint != fingerprint)
-    )
+    stored = current.holder.fingerprint
+    return bool(stored and fingerprint) and stored != fingerprint
 
 
-def _delete_ticket(actor: Actor, node: str, named: str | None) -> None:
-    def stale(view: View) -> str | None:
-        if named is not None and view.item(named):
-            return named
-        for key, _, _ in view.documents(keys.QUEUES, Ticket):
-            if keys.ticket_node(key) == node and not keys.is_hand_ticket(key):
-                return key
-        return None
-
-    def step() -> Done[None] | Try[None]:
-        view = look(actor.store, *(((), (keys.QUEUES,)) if named is None else ((named,), ())))
-        key = stale(view)
-        if key is None:
-            return Done(None)
-        actor.store.commit((Check(key, view.mod(key)),), deletes=(key,))
-        return step()
-
-    settle(actor, step)
+def _stale_ticket(view: View, node: str, named: str | None) -> str | None:
+    if named is not None:
+        return named if view.item(named) else None
+    for key, _ in view.snapshot.under(keys.QUEUES):
+        if keys.ticket_node(key) == node and not keys.is_hand_ticket(key):
+            return key
+    return None
 
 
 def write_record(actor: Actor, node: str, record: NodeRecord) -> None:
