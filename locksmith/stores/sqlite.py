@@ -64,7 +64,7 @@ class SqliteStore:
         self._prefix = f"{prefix}/" if prefix else ""
         self._limit = timeout.total_seconds()
         self._poll = poll.total_seconds()
-        self._boot = BOOT_ID.read_text(encoding="ascii").strip() if boot is None else boot
+        self._boot = BOOT_ID.read_text(encoding="utf-8").strip() if boot is None else boot
         self._clock = clock
         self._idle: list[_Connection] = []
         self._closed = threading.Event()
