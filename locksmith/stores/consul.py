@@ -114,8 +114,8 @@ class ConsulStore:
         wait = min(_MAX_WAIT, left * _WAIT_SHARE)
         # py-consul adds the wait and Consul's sixteenth to this.
         client.http.connections_timeout = min(left - wait * 17 / 16, self._door.seconds)
-        current, entry = client.kv.get(self._prefix + key, index=index, wait=f"{wait * 1000:.0f}ms")
-        return int(current), 0 if entry is None else int(entry["ModifyIndex"])
+        waiting = (("index", str(index)), ("wait", f"{wait * 1000:.0f}ms"))
+        return self._door.entry(client, self._prefix + key, *waiting)
 
     @staticmethod
     def _give_up(error: Trouble) -> bool:
@@ -126,7 +126,7 @@ class ConsulStore:
 
     def probe(self, key: str) -> None:
         """Read one key by itself, which Consul refuses when the right is missing; see Store.probe."""
-        self._door.ask(lambda client: client.kv.get(self._prefix + key))
+        self._door.ask(lambda client: self._door.entry(client, self._prefix + key))
 
     def session(self, ttl: timedelta) -> Session:
         """A session on the external node; it ends at most twice its ttl after the last keepalive. See Store.session."""

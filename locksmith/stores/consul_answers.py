@@ -153,6 +153,16 @@ def revision(answer: Any, puts: Sequence[Put]) -> int | None:
     return max(int(entry["ModifyIndex"]) for entry in _entries(answer) if entry["Key"] in written)
 
 
+def mod_of(answer: Any) -> int:
+    """The mod in the answer to a single-key GET, None (a 404) being an absent key. Raises ValueError."""
+    if answer is None:
+        return 0
+    try:
+        return int(answer[0]["ModifyIndex"])
+    except (LookupError, TypeError) as error:
+        raise ValueError(f"no answer about a key: {str(answer)[:_SHOWN]}") from error
+
+
 def _entries(answer: Any) -> list[dict[str, Any]]:
     try:
         entries = [result["KV"] for result in answer["Results"] or []]

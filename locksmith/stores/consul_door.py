@@ -20,7 +20,7 @@ import consul.exceptions
 
 from locksmith.errors import ConfigError, StoreError, Throttled, TlsFailed, Unavailable, Unknown
 from locksmith.stores import Access
-from locksmith.stores.consul_answers import Fate, Trouble, failure
+from locksmith.stores.consul_answers import Fate, Trouble, failure, mod_of
 from locksmith.stores.consul_credentials import Credentials
 from locksmith.stores.consul_wire import FAILURES, Endpoint, Wire, trouble
 
@@ -118,6 +118,13 @@ class Door:
         """What py-consul cannot say in its own words; the answer is decoded JSON."""
         where = [("dc", self._datacenter)] if self._datacenter else []
         return client.http.put(consul.callback.CB.json(allow_404=False), path, params=[*where, *params], data=body)
+
+    def entry(self, client: Client, key: str, *params: tuple[str, str]) -> tuple[int, int]:
+        """Consul's index, and the mod of one key, 0 when it is absent; py-consul's `kv.get` trips over other answers."""
+        where = [("dc", self._datacenter)] if self._datacenter else []
+        get = client.http.get
+        index, answer = get(consul.callback.CB.json(index=True), f"/v1/kv/{key}", params=[*where, *params])
+        return int(index), mod_of(answer)
 
     def close(self) -> None:
         """Close all connections that are not in use; those in use close with their call."""

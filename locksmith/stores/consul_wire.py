@@ -18,7 +18,7 @@ import requests
 from requests.adapters import HTTPAdapter
 from urllib3 import HTTPConnectionPool, HTTPSConnectionPool, Timeout
 from urllib3.connection import HTTPConnection, HTTPSConnection
-from urllib3.exceptions import ConnectTimeoutError, HTTPError, MaxRetryError, NewConnectionError
+from urllib3.exceptions import ConnectTimeoutError, HTTPError, MaxRetryError, NewConnectionError, ReadTimeoutError
 
 from locksmith.errors import TlsFailed, Unavailable
 from locksmith.stores.consul_answers import Fate, Trouble
@@ -197,7 +197,7 @@ def trouble(error: Exception, endpoint: Endpoint, files: str) -> Trouble:
     for each in _wrapped(error):
         if isinstance(each, ssl.SSLError) and _REFUSAL.search(each.reason or ""):
             return Trouble(Fate.REFUSED, TlsFailed(_tls_text(each, endpoint, files)))
-    if any(isinstance(each, TimeoutError) for each in _wrapped(error)) or isinstance(error, requests.Timeout):
+    if any(isinstance(each, TimeoutError | ReadTimeoutError | requests.Timeout) for each in _wrapped(error)):
         return Trouble(Fate.OPEN, Unavailable(f"{endpoint}: no answer within the time"))
     return Trouble(Fate.OPEN, Unavailable(f"{endpoint}: connection lost ({type(error).__name__})"), cut=True)
 
