@@ -50,13 +50,15 @@ class Config(Document):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Failure:
-    """A holder that did not come back well, in its group's brake."""
+    """A holder that did not come back well, in its group's brake. `acked`: an operator let the group go on."""
 
     token: str
     check: str
     since: datetime
     host: str = ""
     acked: bool = False
+    acked_by: str = ""
+    acked_reason: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
