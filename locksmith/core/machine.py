@@ -26,6 +26,7 @@ from locksmith.core.events import (
     StandingInLine,
     StopAsked,
     StoreFailed,
+    Tick,
     TicketGone,
 )
 from locksmith.core.facts import Moment
@@ -56,6 +57,8 @@ from locksmith.core.waiting import on_queued, on_resting
 def step(agent: Agent, event: Event, at: Moment) -> Turn:
     """What becomes of the agent, and what is to be done, in order."""
     agent = _notice(agent, event, at)
+    if isinstance(event, Tick) and agent.wake_at is not None and at.boottime >= agent.wake_at:
+        agent = replace(agent, wake_at=None)
     if isinstance(event, Begin):
         return begin(agent, at)
     if isinstance(event, StoreFailed) and event.act == "record":

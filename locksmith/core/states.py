@@ -120,7 +120,7 @@ class Failed:
     check: str
     problem: str
     marked: bool = False
-    pending: tuple[str, ...] = ()
+    pending: tuple[str, ...] | None = None
     hook: str | None = None
     healthy_since: float | None = None
     asking: bool = False

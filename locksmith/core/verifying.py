@@ -109,8 +109,10 @@ def _tick(agent: Agent, state: Verifying, event: Event, at: Moment) -> Turn:
 def _next(agent: Agent, at: Moment) -> Turn:
     """The next post hook, or the question for health."""
     state = agent.state
-    if not isinstance(state, Verifying | Failed) or state.pending is None:
+    if not isinstance(state, Verifying | Failed):
         return agent, ()
+    if state.pending is None:
+        return agent, (ListHooks(POST),)
     if state.pending:
         name = state.pending[0]
         return go(agent, replace(state, hook=name), at), (RunHook(POST, name),)
@@ -176,9 +178,9 @@ def _fail(agent: Agent, check: str, problem: str, at: Moment) -> Turn:
         agent = go(agent, replace(agent.state, problem=problem, check=check), at)
         return _wait(agent, HEALTH_WHILE_FAILED, at)
     agent = note(agent, reboots=counted(agent.ledger.reboots, "failed"))
-    pending = agent.state.pending if isinstance(agent.state, Verifying) else ()
+    pending = agent.state.pending if isinstance(agent.state, Verifying) else None
     agent = owe(agent, check=check)
-    state = Failed(at.boottime, check, problem, pending=pending or ())
+    state = Failed(at.boottime, check, problem, pending=pending)
     return go(agent, state, at, wake_at=later(at, HEALTH_WHILE_FAILED, 0.1)), (MarkFailed(check),)
 
 

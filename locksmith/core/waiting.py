@@ -87,8 +87,8 @@ def _look(agent: Agent, event: Event, at: Moment) -> Turn:
         interval = agent.policy.poll_interval if held_up else agent.policy.look_interval
         agent = replace(agent, next_look=later(at, interval, 0.1))
         effects = (SteadyLook(),)
-    if isinstance(agent.state, Blocked) and agent.wake_at is not None and at.boottime >= agent.wake_at:
-        agent, more = evaluate(replace(agent, wake_at=None), at)
+    if isinstance(agent.state, Blocked) and agent.wake_at is None:
+        agent, more = evaluate(agent, at)
         return agent, (*effects, *more)
     return agent, effects
 
