@@ -6,11 +6,8 @@ one that belongs to a server or agent dies with it (`prepare` registers that nod
 Rejected: `delete-cas`, which succeeds on an absent key; `get`, which fails the whole transaction for one.
 """
 
-import functools
 import json
 import math
-import random
-import time
 from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any
@@ -27,15 +24,9 @@ from locksmith.stores import (
     validate_commit,
     validate_read,
 )
-from locksmith.stores.consul_answers import NODE, NoSuchNode, Trouble, found, reading, revision, writing
+from locksmith.stores.consul_answers import NODE, NoSuchNode, found, reading, revision, writing
 from locksmith.stores.consul_door import Client, Door, NotFound
-
-_MAX_WAIT = 5.0
-"""Seconds of one blocking query: what a server that hangs, or an index that went back by a restore, costs at most."""
-_WAIT_SHARE = 0.85
-"""Consul adds up to a sixteenth to a wait; the rest is for the way there and back."""
-_LEAST_WAIT = 0.02
-_BACKOFF = (0.1, 2.0)
+from locksmith.stores.consul_watch import watch
 
 
 class ConsulStore:
@@ -84,45 +75,8 @@ class ConsulStore:
         return self._door.send(lambda client: revision(self._door.transact(client, body), puts))
 
     def watch(self, key: str, after: int, timeout: timedelta) -> bool:
-        """Blocking queries of at most 5 s, one after another; see Store.watch.
-
-        An endpoint that breaks the query off (Consul allows 200 connections an address) makes it a poll with backoff.
-        """
-        deadline = time.monotonic() + timeout.total_seconds()
-        index, failures, failing_since = after, 0, math.inf
-        while (left := deadline - time.monotonic()) > _LEAST_WAIT and not self._door.closed:
-            try:
-                current, mod = self._door.once(functools.partial(self._query, key, index), left)
-            except Trouble as error:
-                now = time.monotonic()
-                failing_since = min(failing_since, now)
-                pause = random.uniform(0.5, 1.0) * min(_BACKOFF[0] * 2**failures, _BACKOFF[1])  # noqa: S311 - jitter
-                failures += 1
-                if min(failing_since + self._door.seconds, deadline) <= now + pause:
-                    return self._give_up(error)
-                self._door.pause(pause)
-                continue
-            failures, failing_since = 0, math.inf
-            if mod != after or current < index:
-                return True
-            index = current
-        return False
-
-    def _query(self, key: str, index: int, client: Client) -> tuple[int, int]:
-        """Consul's index and the key's mod (0: gone), once something happened or a few seconds passed."""
-        left = client.http.connections_timeout
-        wait = min(_MAX_WAIT, left * _WAIT_SHARE)
-        # py-consul adds the wait and Consul's sixteenth to this.
-        client.http.connections_timeout = min(left - wait * 17 / 16, self._door.seconds)
-        waiting = (("index", str(index)), ("wait", f"{wait * 1000:.0f}ms"))
-        return self._door.entry(client, self._prefix + key, *waiting)
-
-    @staticmethod
-    def _give_up(error: Trouble) -> bool:
-        """A broken-off query says nothing about the store: the read that follows will tell."""
-        if error.cut:
-            return True
-        raise error.error from error
+        """Blocking queries of at most 5 s, one after another; see Store.watch."""
+        return watch(self._door, self._prefix + key, after, timeout)
 
     def probe(self, key: str) -> None:
         """Read one key by itself, which Consul refuses when the right is missing; see Store.probe."""
@@ -157,8 +111,10 @@ class ConsulStore:
     def prepare(self) -> None:
         """Register the external catalog node; needs `node "locksmith" { policy = "write" }`. See Store.prepare."""
         # py-consul's `catalog.register` writes the token into the URL, and into the body, which Consul refuses.
-        body = json.dumps({"Node": NODE, "Address": "127.0.0.1", "NodeMeta": {"external-node": "true"}})
-        self._door.ask(lambda client: self._door.put(client, "/v1/catalog/register", body))
+        body: dict[str, object] = {"Node": NODE, "Address": "127.0.0.1", "NodeMeta": {"external-node": "true"}}
+        if self._datacenter is not None:
+            body["Datacenter"] = self._datacenter  # this endpoint takes no notice of the parameter
+        self._door.ask(lambda client: self._door.put(client, "/v1/catalog/register", json.dumps(body)))
 
     def facts(self) -> Facts:
         """Datacenter, raft peers and version; only the version needs a right (agent:read). See Store.facts.

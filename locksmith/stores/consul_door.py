@@ -82,7 +82,8 @@ class Door:
                 except Trouble as error:
                     troubles[endpoint] = error
                     opened = opened or error.fate is Fate.OPEN
-            hopeless = all(each.fate is Fate.UNMADE for each in troubles.values())
+            # Nobody listens, or certificates do not fit: no second round will mend that.
+            hopeless = all(each.fate is Fate.UNMADE or isinstance(each.error, TlsFailed) for each in troubles.values())
             if hopeless or time.monotonic() + _REST[1] > deadline:
                 worst = _worst(troubles)
                 raise Unknown(str(worst)) if changes and opened else worst

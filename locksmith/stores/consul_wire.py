@@ -113,6 +113,15 @@ class _Tls(HTTPSConnection):
         except OSError as error:  # a reset, a time-out or a certificate inside the handshake: no request has left
             raise NewConnectionError(self, str(error)) from error
 
+    def send(self, data: Any) -> None:
+        """With TLS 1.3 a server looks at our certificate after the handshake: its refusal may be there, not read yet."""
+        try:
+            super().send(data)
+        except (ssl.SSLEOFError, ConnectionError):
+            if self.sock is not None:
+                self.sock.recv(1)  # raises the alert that tells why
+            raise
+
     def getresponse(self) -> Any:
         _start(self)
         return super().getresponse()
