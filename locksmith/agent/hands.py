@@ -24,7 +24,7 @@ from locksmith.core.documents import NodeRecord, Phase
 from locksmith.core.ledger import Owed
 from locksmith.core.states import Agent
 from locksmith.core.verdict import Answer, Open
-from locksmith.errors import Damaged, LocksmithError, StoreError, WrongStore
+from locksmith.errors import Damaged, LocksmithError
 from locksmith.hooks import HookCancelled, HookContext, HookDone, HookFailed, Stage
 from locksmith.rebooters import Accepted, Firing, NotAccepted
 from locksmith.semaphore import claiming, holding, recovery
@@ -74,10 +74,6 @@ class Hands:
         """Carry out one effect; `number` is that of a RunHook."""
         try:
             return self._carry(agent, effect, number)
-        except WrongStore as error:
-            return ev.StoreFailed(_act(effect), "identity", str(error))
-        except StoreError as error:
-            return ev.StoreFailed(_act(effect), error.kind, str(error))
         except LocksmithError as error:
             return ev.StoreFailed(_act(effect), error.kind, str(error))
 

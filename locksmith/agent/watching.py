@@ -10,7 +10,7 @@ from datetime import timedelta
 from random import Random
 
 from locksmith.core.events import Event, HolderSeen, StoreFailed, Woken
-from locksmith.errors import SessionLost, StoreError
+from locksmith.errors import LocksmithError, SessionLost
 from locksmith.semaphore.actor import Actor
 from locksmith.semaphore.holding import CalledOff, Gone, Kept, Slot, watch_over
 from locksmith.stores import Session, Store
@@ -49,7 +49,7 @@ class KeyWatches:
         while not stop.is_set():
             try:
                 changed = self._store.watch(key, mod, POLL)
-            except StoreError:
+            except LocksmithError:
                 stop.wait(self._random.uniform(1, 5))
                 continue
             if changed and not stop.is_set():
@@ -83,7 +83,7 @@ class HolderWatch:
                 if self._stop.is_set():
                     return
                 seen = watch_over(self._actor, self._slot)
-            except StoreError as error:
+            except LocksmithError as error:
                 self._tell(StoreFailed("watch", error.kind, str(error)))
                 self._stop.wait(self._actor.random.uniform(1, 5))
                 continue
@@ -122,7 +122,7 @@ class Keepalive:
         self.stop()
         try:
             self.session.end()
-        except StoreError:
+        except LocksmithError:
             return
 
     def _run(self) -> None:
@@ -133,5 +133,5 @@ class Keepalive:
             except SessionLost:
                 self._post(Woken())
                 return
-            except StoreError:
+            except LocksmithError:
                 continue

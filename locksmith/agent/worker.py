@@ -17,7 +17,7 @@ from locksmith.core import effects as do
 from locksmith.core import events as ev
 from locksmith.core.documents import NodeRecord
 from locksmith.core.states import Agent
-from locksmith.errors import Damaged, StoreError
+from locksmith.errors import Damaged, LocksmithError
 
 log = logging.getLogger(__name__)
 
@@ -98,7 +98,7 @@ class Worker:
     def _record(self, record: NodeRecord) -> None:
         try:
             self.hands.write_record(record)
-        except StoreError as error:
+        except LocksmithError as error:
             self.recorded(record, False)
             self.post(ev.StoreFailed("record", error.kind, str(error)))
         else:

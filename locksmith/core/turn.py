@@ -19,7 +19,8 @@ REQUEST = "request"
 """The name of the provider that an operator's `lockctl reboot` is."""
 NO_PENALTY = frozenset({"paused", "halted", "hold", "withdrawn", "stopped", "maintenance", "revoked"})
 """Called off by somebody's will: the cool-down is the first one, it does not double."""
-LOOK_AGAIN = timedelta(seconds=60)
+NO_PROVIDER_WAIT = timedelta(minutes=5)
+"""How often an agent without a provider looks for an operator's request."""
 
 
 def go(agent: Agent, state: State, at: Moment, **changes: Any) -> Agent:

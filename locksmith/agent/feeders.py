@@ -1,0 +1,90 @@
+"""What brings events from outside: the update providers' poll and the poke of `lockctl` on this machine.
+
+A feeder that dies is started again with a growing pause; one that keeps dying ends the process, for systemd to see.
+"""
+
+import logging
+import socket
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+from locksmith.agent.loop import Loop
+from locksmith.core import events as ev
+from locksmith.errors import ConfigError
+
+log = logging.getLogger(__name__)
+
+DEATHS = 5
+"""So many deaths in a row end the process."""
+POKE_WAIT = 50.0
+
+
+class Feeders:
+    """The threads of one loop."""
+
+    def __init__(self, loop: Loop, run_dir: Path) -> None:
+        """Nothing runs yet."""
+        self._loop = loop
+        self._path = run_dir / "poke.sock"
+        self._stop = threading.Event()
+        self._now = threading.Event()
+        self.deaths = 0
+
+    def start(self) -> None:
+        """Begin. Raises ConfigError when the socket cannot be made."""
+        channel = self._listen()
+        for name, run in (("providers", self._poll), ("poke", lambda: self._pokes(channel))):
+            threading.Thread(target=self._supervise, args=(name, run), daemon=True, name=name).start()
+
+    def stop(self) -> None:
+        """End; the threads follow within their waits."""
+        self._stop.set()
+        self._now.set()
+        self._path.unlink(missing_ok=True)
+
+    def _supervise(self, name: str, run: Callable[[], None]) -> None:
+        for death in range(1, DEATHS + 1):
+            try:
+                run()
+            except Exception as error:
+                self.deaths += 1
+                log.exception("the feeder %s died (%d of %d)", name, death, DEATHS)
+                if death == DEATHS:
+                    self._loop.crash = error
+                    self._loop.post(ev.Poke())
+                    return
+                self._stop.wait(2.0**death)
+            else:
+                return
+
+    def _poll(self) -> None:
+        """Ask the providers every poll_interval, the first time after one (START asks them itself), and when poked."""
+        while True:
+            body = self._loop.body
+            interval = body.policy.poll_interval.total_seconds() * (0.9 + 0.2 * body.actor.random.random())
+            self._now.wait(interval)
+            if self._stop.is_set():
+                return
+            self._now.clear()
+            self._loop.post(ev.ProvidersAnswered(tuple(provider.ask() for provider in self._loop.body.providers)))
+
+    def _listen(self) -> socket.socket:
+        try:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            self._path.unlink(missing_ok=True)
+            channel = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC)
+            channel.bind(str(self._path))
+        except OSError as error:
+            raise ConfigError(f"cannot listen on {self._path}: {error.strerror or error}; see node.run_dir") from error
+        channel.settimeout(POKE_WAIT)
+        return channel
+
+    def _pokes(self, channel: socket.socket) -> None:
+        while not self._stop.is_set():
+            try:
+                channel.recv(64)
+            except TimeoutError:
+                continue
+            self._now.set()
+            self._loop.post(ev.Poke())

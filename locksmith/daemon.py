@@ -1,0 +1,330 @@
+"""`locksmithd`: read the configuration, be the only one on this host, run the loop, and say what happens.
+
+The one idea a reader would miss: this process may end at any instruction, and START puts everything right; so there is no
+clean-up here on which anything depends.
+"""
+
+import argparse
+import json
+import logging
+import os
+import signal
+import sys
+import threading
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+from types import FrameType
+
+from locksmith import __version__, assemble_agent, config
+from locksmith.agent.body import Body
+from locksmith.agent.feeders import Feeders
+from locksmith.agent.journal import Journal
+from locksmith.agent.loop import MAX_WAIT, Loop
+from locksmith.agent.snapshot import Snapshot
+from locksmith.assemble import open_store
+from locksmith.config_model import Config
+from locksmith.core import events as ev
+from locksmith.core.facts import Strategy
+from locksmith.core.ledger import Ledger, Stage
+from locksmith.core.states import Blocked, Conflicted, Failed, Queued, Releasing, Starting, Steady, Stuck, Unready
+from locksmith.core.store_url import parse_store_url
+from locksmith.core.turn import wish
+from locksmith.errors import ConfigError, LocksmithError
+from locksmith.host import logs
+from locksmith.host.files import HostLock
+from locksmith.host.sdnotify import Notifier
+from locksmith.host.system import System
+
+log = logging.getLogger("locksmith.agent")
+
+STOP_EXTENSION = timedelta(seconds=30)
+BROKEN_RETRY = 60.0
+DEFAULT_STATE = Path("/var/lib/locksmith")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """The entry point. Exit codes: 0 well, 2 configuration, else those of errors.py."""
+    options = _options(argv)
+    try:
+        if options.check:
+            return _check(options.config)
+        return Daemon(options.config, once=options.once).run()
+    except LocksmithError as error:
+        print(f"locksmithd: {error}", file=sys.stderr)  # noqa: T201
+        return error.exit_code
+
+
+def _options(argv: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="locksmithd", description="The node agent of locksmith.", allow_abbrev=False)
+    parser.add_argument("--config", type=Path, metavar="FILE", help="read only this file")
+    parser.add_argument(
+        "--check", action="store_true", help="read the configuration, say what comes from where, exit 0 or 2"
+    )
+    once = "settle what is owed, take a slot if one is free right now, then end instead of waiting"
+    parser.add_argument("--once", action="store_true", help=once)
+    parser.add_argument("--version", action="version", version=f"locksmithd {__version__}")
+    return parser.parse_args(argv)
+
+
+def _check(file: Path | None) -> int:
+    loaded = config.load(file, environ=os.environ)
+    config.require_store(loaded)
+    assemble_agent.policy(loaded, assemble_agent.node_name(loaded))
+    for key, value, origin in config.describe(loaded):
+        print(f"{key} = {'(unset)' if value is None else value}  # {origin}")  # noqa: T201
+    return 0
+
+
+def settling(loaded: Config, ledger: Ledger, node: str) -> Config | None:
+    """The configuration to settle an old debt with first: the store, prefix and node that the journal names.
+
+    None when the journal owes nothing elsewhere. What is claimed under it is nothing: the strategy is off.
+    """
+    owed, home = ledger.owed, ledger.home
+    if owed is None or home is None or owed.slotless:
+        return None
+    if home == replace(assemble_agent.home(loaded, node), identity=home.identity, epoch=home.epoch):
+        return None
+    if owed.token is None and owed.stage != Stage.CLAIMING:
+        return None
+    settings = config.require_store(loaded)
+    old = parse_store_url(home.store)
+    return replace(
+        loaded,
+        store=replace(settings, url=old),
+        node=replace(loaded.node, id=home.node, group=owed.group),
+        agent=replace(loaded.agent, strategy="off"),
+    )
+
+
+class Daemon:
+    """The process around one loop after the other (a reload may start a new one)."""
+
+    def __init__(self, file: Path | None, *, once: bool = False) -> None:
+        """`file` is --config."""
+        self._file = file
+        self._once = once
+        self._notifier = Notifier.from_environment(os.environ)
+        self._loop: Loop | None = None
+        self._stopping = threading.Event()
+        self._reload: Config | None = None
+        self._active: Config | None = None
+        self._settles = False
+        self._status: Path | None = None
+        self._system = System()
+
+    def run(self) -> int:
+        """Until SIGTERM. Raises LocksmithError."""
+        signal.signal(signal.SIGTERM, self._on_term)
+        signal.signal(signal.SIGINT, self._on_term)
+        signal.signal(signal.SIGHUP, self._on_hup)
+        loaded = self._load_or_hold()
+        if loaded is None:
+            return 0
+        logs.setup(loaded.agent.log_format, loaded.agent.log_level)
+        lock = HostLock(_folder(loaded.node.run_dir, "node.run_dir") / "locksmithd.lock")
+        lock.acquire()
+        try:
+            while loaded is not None:
+                loaded = self._one_life(loaded)
+        finally:
+            self._notifier.stopping()
+            lock.release()
+        return 0
+
+    def _load_or_hold(self) -> Config | None:
+        """The configuration; while it is broken and this node holds a slot: keep holding, and say so."""
+        while True:
+            try:
+                return config.load(self._file, environ=os.environ)
+            except ConfigError as error:
+                state = Path(os.environ.get("STATE_DIRECTORY") or DEFAULT_STATE)
+                owed = Journal(state / "journal.json").load().owed if (state / "journal.json").exists() else None
+                if owed is None or owed.token is None:
+                    raise
+                sentence = f"unready (config): {error}; the slot that this node holds is kept"
+                print(f"locksmithd: {sentence}", file=sys.stderr)  # noqa: T201
+                self._notifier.status(sentence)
+                self._notifier.ready()
+                if self._stopping.wait(BROKEN_RETRY):
+                    return None
+
+    def _one_life(self, loaded: Config) -> Config | None:
+        """One loop with one configuration; the next configuration, or None at the end."""
+        journal = Journal(_folder(loaded.node.state_dir, "node.state_dir") / "journal.json")
+        ledger = journal.load()
+        old = settling(loaded, ledger, assemble_agent.node_name(loaded))
+        active = old or loaded
+        who = assemble_agent.machine(active)
+        store = open_store(active)
+        body = assemble_agent.body(active, who, store)
+        self._active, self._settles = active, old is not None
+        self._announce(active, body)
+        self._status = active.node.run_dir / "status.json"
+        wait = MAX_WAIT
+        if self._notifier.watchdog_interval is not None:
+            wait = min(wait, self._notifier.watchdog_interval.total_seconds() / 2)
+        loop = self._loop = Loop(body, ledger, self._listen, wait)
+        if self._stopping.is_set():
+            return None
+        feeders = Feeders(loop, active.node.run_dir)
+        feeders.start()
+        self._reload = None
+        self._notifier.ready()
+        try:
+            loop.run()
+        finally:
+            feeders.stop()
+            store.close()
+        if self._stopping.is_set():
+            return None
+        if self._settles and loop.agent.owed is None:
+            log.info("settled what was owed elsewhere; going on with the configured store")
+            return loaded
+        return self._reload
+
+    def _announce(self, active: Config, body: Body) -> None:
+        policy = body.policy
+        named = ", ".join(f"{provider.name} ({provider.kind})" for provider in body.providers) or "none"
+        detected = " detected" if active.detect_updates else ""
+        gates = ", ".join(gate.name for gate in body.gates) or "none, always open"
+        health = ", ".join(check.name for check in body.health) or f"proof of boot and {_seconds(policy.dwell)} dwell"
+        log.info(
+            "locksmithd %s: node %s, group %s, strategy %s, store %s, updates%s: %s, gates: %s, health: %s, reboot: %s",
+            __version__, policy.home.node, policy.group, policy.strategy, policy.home.store, detected, named, gates, health,
+            body.rebooter.kind,
+        )  # fmt: skip
+        if self._settles:
+            log.warning(
+                "this node owes a slot in %s: settling there before the configured store is used", policy.home.store
+            )
+        if policy.strategy is Strategy.REBOOT:
+            log.warning(
+                "strategy reboot: this node takes no slot, nothing keeps it from rebooting together with others"
+            )
+        for problem in body.hooks.problems():
+            log.warning("hooks: %s", problem)
+
+    # ---------------------------------------------------------------- what the loop tells
+
+    def _listen(self, snapshot: Snapshot, changed: bool) -> None:
+        self._notifier.watchdog()
+        loop = self._loop
+        if loop is None:
+            return
+        if changed:
+            self._notifier.status(f"{snapshot.told.state}: {snapshot.told.text}")
+            self._write_status(snapshot)
+        if snapshot.agent.stopping:
+            self._notifier.extend_timeout(STOP_EXTENSION)
+        if self._settles and snapshot.agent.owed is None and _resting(snapshot) and not snapshot.agent.stopping:
+            loop.post(ev.StopAsked(going_down=False))
+        if self._reload is not None and not snapshot.agent.stopping:
+            self._apply_reload(loop, snapshot)
+        if self._once and _at_rest(snapshot) and not snapshot.agent.stopping:
+            loop.post(ev.StopAsked(going_down=False))
+
+    def _write_status(self, snapshot: Snapshot) -> None:
+        if self._status is None:
+            return
+        temporary = self._status.with_name(".status.json.new")
+        with suppress(OSError):
+            temporary.write_text(json.dumps(snapshot.document(), ensure_ascii=False) + "\n")
+            temporary.replace(self._status)
+
+    # ---------------------------------------------------------------- signals
+
+    def _on_term(self, number: int, frame: FrameType | None) -> None:
+        del number, frame
+        self._stopping.set()
+        threading.Thread(target=self._ask_to_stop, daemon=True, name="stop").start()
+
+    def _ask_to_stop(self) -> None:
+        loop = self._loop
+        going_down = self._system.present() and self._system.going_down()
+        if loop is not None:
+            loop.post(ev.StopAsked(going_down))
+
+    def _on_hup(self, number: int, frame: FrameType | None) -> None:
+        del number, frame
+        threading.Thread(target=self._load_again, daemon=True, name="reload").start()
+
+    def _load_again(self) -> None:
+        loop = self._loop
+        self._notifier.reloading()
+        try:
+            loaded = config.load(self._file, environ=os.environ)
+            config.require_store(loaded)
+            assemble_agent.policy(loaded, assemble_agent.node_name(loaded))
+        except LocksmithError as error:
+            log.error("the configuration is not taken, the old one stays: %s", error)  # noqa: TRY400
+            self._notifier.status(f"the new configuration is broken and not used: {error}")
+        else:
+            self._reload = loaded
+            if loop is not None:
+                loop.post(ev.Tick())
+        self._notifier.ready()
+
+    def _apply_reload(self, loop: Loop, snapshot: Snapshot) -> None:
+        """Between two steps. What touches the store or this node's name waits until no slot is held."""
+        loaded, policy = self._reload, snapshot.agent.policy
+        if loaded is None:
+            return
+        new = assemble_agent.policy(loaded, assemble_agent.node_name(loaded))
+        same = (new.home, new.group, new.limits) == (policy.home, policy.group, policy.limits)
+        if same and self._active is not None and loaded.store == self._active.store:
+            self._reload = None
+            try:
+                who = assemble_agent.machine(loaded)
+                body = assemble_agent.body(loaded, who, loop.body.actor.store)
+            except LocksmithError as error:
+                log.error("the configuration is not taken, the old one stays: %s", error)  # noqa: TRY400
+                return
+            logs.setup(loaded.agent.log_format, loaded.agent.log_level)
+            self._active = loaded
+            loop.swap(replace(body, journal=loop.body.journal))
+            log.info("the configuration was read again")
+        elif isinstance(snapshot.agent.state, Steady | Blocked | Queued | Starting | Conflicted | Unready):
+            log.info("the configuration was read again: starting anew with it")
+            loop.post(ev.StopAsked(going_down=False))
+
+
+def _seconds(duration: timedelta) -> str:
+    return f"{int(duration.total_seconds())} s"
+
+
+def _folder(path: Path, key: str) -> Path:
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError(f"cannot make {path}: {error.strerror}; create it for this user, or set {key}") from error
+    if not os.access(path, os.W_OK):
+        raise ConfigError(f"cannot write into {path}: give it to this user, or set {key}")
+    return path
+
+
+def _resting(snapshot: Snapshot) -> bool:
+    return isinstance(snapshot.agent.state, Steady | Blocked | Unready)
+
+
+def _at_rest(snapshot: Snapshot) -> bool:
+    """For --once: nothing more will happen without waiting for somebody."""
+    agent = snapshot.agent
+    match agent.state:
+        case Steady():
+            return agent.asked_providers and wish(agent, snapshot.at) is None
+        case Queued(rank=int()) | Blocked() | Conflicted() | Unready() | Failed() | Stuck():
+            return True
+        case Releasing(tries=tries):
+            return tries > 0
+        case Starting(tries=tries):
+            return tries > 0
+        case _:
+            return False
+
+
+if __name__ == "__main__":
+    sys.exit(main())
