@@ -115,9 +115,19 @@ class Patience:
         """Nothing seen yet."""
         self._claimable_since: dict[tuple[str, int], float] = {}
         self._skipped: set[tuple[str, int]] = set()
+        self._settings: tuple[int, ...] = ()
 
-    def skipped(self, tickets: Sequence[Waiting], boottime: float) -> frozenset[tuple[str, int]]:
-        """The tickets to pass over now."""
+    def skipped(
+        self, tickets: Sequence[Waiting], boottime: float, settings: tuple[int, ...] = ()
+    ) -> frozenset[tuple[str, int]]:
+        """The tickets to pass over now.
+
+        `settings` are the revisions of what pauses, holds and halts: a ticket that could claim before one of them changed
+        may have been stopped since, so its time counts anew. Otherwise a resume would cost the first its place.
+        """
+        if settings != self._settings:
+            self._settings = settings
+            self._claimable_since.clear()
         alive = {waiting.life for waiting in tickets}
         self._skipped &= alive
         limit = SKIP_AFTER.total_seconds()

@@ -15,7 +15,7 @@ from typing import Generic, TypeVar
 from locksmith.core import keys
 from locksmith.core.codec import Document
 from locksmith.core.documents import Config
-from locksmith.errors import Conflict, Rejected, StoreError, Unavailable, Unknown, WrongStore
+from locksmith.errors import Conflict, Denied, Rejected, StoreError, Unavailable, Unknown, WrongStore
 from locksmith.host.clock import Clock
 from locksmith.stores import Commit, Item, Snapshot, Store
 
@@ -119,8 +119,8 @@ def settle(actor: Actor, step: Callable[[], Done[T] | Try[T]], patience: timedel
             cause: StoreError = Unavailable("the keys change faster than this commit can follow; try again")
         except Unknown as error:
             unknown = cause = error
-        except Rejected as error:
-            # A store that went away after an unclear answer leaves it unclear: go on reading back.
+        except (Rejected, Denied) as error:
+            # A store that went away, or a password that changed, after an unclear answer leaves it unclear: go on reading back.
             if unknown is None:
                 raise
             cause = error

@@ -12,7 +12,7 @@ from itertools import count
 from locksmith.core import keys
 from locksmith.core.admission import GUARD_WATCHERS, MAX_TICKETS, Patience, Standing, Waiting, ordered, walk
 from locksmith.core.documents import Brake, Config, Guard, Hold, Holder, Phase, Ticket
-from locksmith.errors import Conflict, Corrupt, Rejected, Unknown
+from locksmith.errors import Conflict, Corrupt, Denied, Rejected, Unknown
 from locksmith.semaphore.actor import PATIENCE, Actor, Done, Try, View, look, settle
 from locksmith.stores import Check, Commit, Put
 
@@ -251,7 +251,7 @@ def claim(
     for number in count():
         try:
             view = _claim_view(actor, attempt)
-        except Rejected as error:
+        except (Rejected, Denied) as error:
             raise unknown or error from error
         outcome = _decide(actor, attempt, patience, view)
         if not isinstance(outcome, Try):
@@ -265,6 +265,9 @@ def claim(
             unknown = error
             if number + 1 >= tries:
                 raise
+        except (Rejected, Denied) as error:
+            # Surely not this one; but an earlier one of unclear fate stays so.
+            raise unknown or error from error
         actor.rest(number)
     raise AssertionError("unreachable")
 
@@ -312,7 +315,8 @@ def _decide(actor: Actor, attempt: Attempt, patience: Patience, view: View) -> O
     limits = {limit for waiting in tickets for limit in waiting.ticket.limits}
     guards = {limit: guard for limit in limits if (guard := _guard(view, limit)) is not None}
     boottime = actor.clock.boottime()
-    skipped = patience.skipped(tickets, boottime)
+    settings = tuple(view.mod(key) for key in (keys.CFG, keys.brake(attempt.group), keys.hold(attempt.node)))
+    skipped = patience.skipped(tickets, boottime, settings)
     standing = walk(tickets, guards, attempt.ticket_key, actor.clock.wall(), skipped)
     if standing is None:
         return TicketLost()

@@ -1,0 +1,1 @@
+"""Stand-ins that satisfy the Protocols of what they stand for."""
