@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 from random import SystemRandom
-from typing import assert_never
+from typing import NoReturn, assert_never
 
 from locksmith.agent.body import Body
 from locksmith.agent.journal import Journal
@@ -164,7 +164,10 @@ def _next_boot(boot_id_file: Path) -> Callable[[str, Mapping[str, str]], Accepte
             write_durably(boot_id_file, f"{uuid.uuid4()}\n".encode())
         except Damaged as error:
             return NotAccepted(str(error))
-        os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])  # noqa: S606 - our own program again
-        return Accepted()
+        return _start_over()
 
     return reboot
+
+
+def _start_over() -> NoReturn:
+    os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])  # noqa: S606 - our own program again

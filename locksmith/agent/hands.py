@@ -13,7 +13,7 @@ from typing import Any, assert_never
 from locksmith import __version__
 from locksmith.agent.body import Body
 from locksmith.agent.facts import attempt_of_owed, found_event, restored_holder, slot_fact, slot_of_owed
-from locksmith.agent.watching import HolderWatch, Keepalive, KeyWatches, Post
+from locksmith.agent.watching import Keeps, Post, Stops, Threads, Watching
 from locksmith.checks import Check, Occasion
 from locksmith.checks.window import WindowCheck
 from locksmith.core import effects as do
@@ -39,13 +39,14 @@ STORE_PATIENCE = timedelta(seconds=15)
 class Hands:
     """Carries out effects, one at a time, in the worker's thread."""
 
-    def __init__(self, body: Body, post: Post) -> None:
+    def __init__(self, body: Body, post: Post, watching: Watching | None = None) -> None:
         """`post` is for the watches, which answer on their own."""
         self.body = body
         self._post = post
-        self._watches = KeyWatches(body.actor.store, post, body.actor.random)
-        self._holder_watch: HolderWatch | None = None
-        self._keepalive: Keepalive | None = None
+        self._watching = watching or Threads()
+        self._watches = self._watching.keys(body.actor.store, post, body.actor.random)
+        self._holder_watch: Stops | None = None
+        self._keepalive: Keeps | None = None
         self._patience: tuple[str, Patience] = ("", Patience())
         self._confirmed = False
         self._hooks_lock = threading.Lock()
@@ -167,7 +168,7 @@ class Hands:
     def _enqueue(self, attempt: claiming.Attempt, age: timedelta) -> ev.Event:
         self._end_session()
         session = self.body.actor.store.session(self.body.session_ttl)
-        self._keepalive = Keepalive(session, self._post)
+        self._keepalive = self._watching.session(session, self._post)
         outcome = claiming.enqueue(self.body.actor, attempt, session.id, age)
         match outcome:
             case claiming.Enqueued():
@@ -220,7 +221,7 @@ class Hands:
             case do.WatchHolder():
                 self._unwatch()
                 mod = agent.slot.mod if agent.slot is not None else slot.token
-                self._holder_watch = HolderWatch(actor, slot, mod, self._post)
+                self._holder_watch = self._watching.holder(actor, slot, mod, self._post)
                 return None
             case do.MarkPhase("verifying"):
                 kept = holding.verify(actor, slot, agent.boot, telling.expected(agent, Phase.VERIFYING))

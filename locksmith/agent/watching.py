@@ -8,6 +8,7 @@ import threading
 from collections.abc import Callable, Iterable
 from datetime import timedelta
 from random import Random
+from typing import Protocol
 
 from locksmith.core.events import Event, HolderSeen, StoreFailed, Woken
 from locksmith.errors import LocksmithError, SessionLost
@@ -21,6 +22,40 @@ HOLDER_POLL = timedelta(seconds=5)
 """The own holder is watched, pause, hold and halt are looked at this often."""
 
 Post = Callable[[Event], None]
+
+
+class Stops(Protocol):
+    """What runs until it is stopped."""
+
+    def stop(self) -> None:
+        """No more events."""
+
+
+class Keeps(Stops, Protocol):
+    """What keeps a session."""
+
+    def end(self) -> None:
+        """Stop, and end the session."""
+
+
+class Wants(Protocol):
+    """What watches keys."""
+
+    def want(self, watches: Iterable[tuple[str, int]]) -> None:
+        """Watch just these (key, mod) from now on."""
+
+
+class Watching(Protocol):
+    """Makes the watches of one agent: threads in the real one, steps of the scheduler in a simulation."""
+
+    def keys(self, store: Store, post: Post, random: Random) -> Wants:
+        """For the queue."""
+
+    def holder(self, actor: Actor, slot: Slot, mod: int, post: Post) -> Stops:
+        """For the own holder, while it drains."""
+
+    def session(self, session: Session, post: Post) -> Keeps:
+        """For a ticket's session."""
 
 
 class KeyWatches:
@@ -135,3 +170,19 @@ class Keepalive:
                 return
             except LocksmithError:
                 continue
+
+
+class Threads:
+    """Each watch a thread."""
+
+    def keys(self, store: Store, post: Post, random: Random) -> Wants:
+        """See Watching."""
+        return KeyWatches(store, post, random)
+
+    def holder(self, actor: Actor, slot: Slot, mod: int, post: Post) -> Stops:
+        """See Watching."""
+        return HolderWatch(actor, slot, mod, post)
+
+    def session(self, session: Session, post: Post) -> Keeps:
+        """See Watching."""
+        return Keepalive(session, post)

@@ -77,6 +77,8 @@ def _tell(agent: Agent) -> tuple[str | None, str]:
     match state:
         case Starting():
             return None, "reading what this node owes"
+        case Steady() if agent.needs or agent.request:
+            return None, "an update is staged: asking the gates"
         case Steady():
             return None, "no update is staged" if not agent.unsure else f"no update is known; {_unsure(agent)}"
         case Blocked(reasons):
