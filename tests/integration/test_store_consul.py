@@ -17,10 +17,13 @@ from contextlib import ExitStack
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
+from random import Random
 
 import pytest
 
 from locksmith.core import keys
+from locksmith.core.admission import Patience
+from locksmith.core.documents import NodeRecord
 from locksmith.errors import (
     AuthFailed,
     Conflict,
@@ -32,6 +35,11 @@ from locksmith.errors import (
     Unknown,
     WrongStore,
 )
+from locksmith.host.clock import SystemClock
+from locksmith.semaphore.actor import Actor
+from locksmith.semaphore.claiming import Attempt, Claimed, Enqueued, claim, enqueue
+from locksmith.semaphore.holding import Armed, Kept, Released, arm, fail, release, slot_of, verify
+from locksmith.semaphore.recovery import Found, setup, start, write_record
 from locksmith.stores import Access, Check, Put
 from locksmith.stores.consul import ConsulStore
 from tests.servers.consul import ConsulCluster
@@ -372,7 +380,7 @@ AGENT = {
     'key_prefix "{p}/own/"': "write",
     'key_prefix "{p}/q/"': "write",
     'key_prefix "{p}/node/"': "write",
-    'key_prefix "{p}/ev/"': "write",
+    'key_prefix "{p}/ev/"': "read",
     'session "locksmith"': "write",
 }
 """The agent's policy of the README."""
@@ -427,8 +435,6 @@ def cycle(store: ConsulStore) -> None:
     store.commit([Check(OWN, mod(OWN)), Check(BRAKE, mod(BRAKE))], [Put(OWN, b"failed"), Put(BRAKE, b"n1")])
     checks = [Check(OWN, mod(OWN)), Check(GUARD, mod(GUARD)), Check(BRAKE, mod(BRAKE))]
     store.commit(checks, [Put(GUARD, b"0"), Put(BRAKE, b"")], [OWN])
-    if current := mod(UNLOCKED):
-        store.commit([Check(UNLOCKED, current)], deletes=[UNLOCKED])
 
 
 def set_up(operator: ConsulStore) -> None:
@@ -455,6 +461,31 @@ def test_the_policies_suffice(granted: Granted) -> None:
     for key in EVERY_KEY:
         reader.probe(key)
     assert reader.watch(HOLD, 1, timedelta(seconds=5))
+
+
+def test_the_protocol_itself_under_the_policies(granted: Granted) -> None:
+    """The same with the semaphore's own steps, so that no commit of it was forgotten here."""
+
+    def actor(store: ConsulStore) -> Actor:
+        return Actor(store, SystemClock(), Random(), "somebody", "somewhere")
+
+    setup(actor(granted(OPERATOR)))
+    agent = actor(granted(AGENT))
+    found = start(agent, "n1", "fp", None)
+    assert isinstance(found, Found)
+    now = agent.clock.wall()
+    attempt = Attempt("n1", "host", "web", ("group/web",), agent.nonce(), now, "update", "b1", "fp")
+    session = agent.store.session(TTL)
+    assert isinstance(enqueue(agent, attempt, session.id, timedelta(0)), Enqueued)
+    claimed = claim(agent, attempt, Patience())
+    assert isinstance(claimed, Claimed)
+    session.end()
+    slot = slot_of(claimed.held)
+    assert isinstance(arm(agent, slot, epoch=1, attempt="x", request=None, expected=None), Armed)
+    assert isinstance(verify(agent, slot, "b2", None), Kept)
+    assert isinstance(fail(agent, slot, "health"), Kept)
+    write_record(agent, "n1", NodeRecord(gen="", host="host", group="web", state="failed", seen=now))
+    assert isinstance(release(agent, slot), Released)
 
 
 @pytest.mark.parametrize("lessened", AGENT)
