@@ -31,6 +31,7 @@ class Credentials:
         self._lock = threading.Lock()
         self._tls_stamps: _Stamps | None = None
         self._material = TlsMaterial()
+        self._context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         self._password_stamps: _Stamps | None = None
         self._password = ""
         self.material()
@@ -70,22 +71,24 @@ class Credentials:
             return self._password
 
     def context(self) -> ssl.SSLContext:
-        """The same trust as an OpenSSL context, for the diagnosis of a handshake. Raises OSError, SSLError."""
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-        context.set_alpn_protocols(["h2"])
-        roots = self.access.ca_file or _system_roots()
-        if roots is not None:
-            context.load_verify_locations(roots)
-        if self.access.cert_file is not None:
-            context.load_cert_chain(self.access.cert_file, self.access.key_file)
-        return context
+        """The trust and certificate in use as an OpenSSL context, for the diagnosis of a handshake."""
+        return self._context
 
     def _read_material(self) -> TlsMaterial:
-        self.context()
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        context.set_alpn_protocols(["h2"])
         roots, cert, key = (self.access.ca_file or _system_roots()), self.access.cert_file, self.access.key_file
-        return TlsMaterial(
-            roots.read_bytes() if roots else None, cert.read_bytes() if cert else None, key.read_bytes() if key else None
+        if roots is not None:
+            context.load_verify_locations(roots)
+        if cert is not None:
+            context.load_cert_chain(cert, key, password="")  # else OpenSSL asks the terminal for one
+        material = TlsMaterial(
+            roots.read_bytes() if roots else None,
+            cert.read_bytes() if cert else None,
+            key.read_bytes() if key else None,
         )
+        self._context = context
+        return material
 
 
 def _check(access: Access, *, tls: bool) -> None:

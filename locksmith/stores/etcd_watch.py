@@ -12,8 +12,8 @@ from typing import Any
 
 from locksmith.stores import etcd_rpc_pb2 as rpc
 from locksmith.stores.etcd_answers import Answer, CallFailed, classify, refusal
-from locksmith.stores.etcd_channel import WATCH, Stream
-from locksmith.stores.etcd_client import EtcdClient, metadata
+from locksmith.stores.etcd_channel import RANGE, WATCH, Stream
+from locksmith.stores.etcd_client import EtcdClient, Sending, metadata
 from locksmith.stores.etcd_endpoints import ROTATING, Endpoint
 
 PULSE = 5.0
@@ -24,14 +24,20 @@ def watch(client: EtcdClient, key: bytes, after: int, timeout: float) -> bool:
     """Wait at most `timeout` seconds until the key is not at mod `after` any more; see Store.watch."""
     deadline = time.monotonic() + timeout
     tour = client.tour(client.timeout)
-    renewed = 0
+    renewed, start = 0, after + 1
     while not client.closed and (left := deadline - time.monotonic()) > 0:
         endpoint, share = tour.next()
-        attempt = _Attempt(key, after, patience=share)
+        attempt = _Attempt(key, start, patience=share)
         token: str | None = None
         try:
             token = client.token(endpoint, share)
             return attempt.run(client, endpoint, token, left)
+        except _Compacted:
+            # A key that nobody touches outlives its history. Saying "read again" each time would spin.
+            item = client.call(RANGE, rpc.RangeRequest(key=key), Sending.READ)
+            if [kv.mod_revision for kv in item.kvs] != [after]:
+                return True
+            start = item.header.revision + 1
         except CallFailed as failure:
             if client.closed or time.monotonic() >= deadline:
                 break
@@ -48,13 +54,17 @@ def watch(client: EtcdClient, key: bytes, after: int, timeout: float) -> bool:
     return False
 
 
+class _Compacted(Exception):
+    """The history that was asked for is gone."""
+
+
 class _Attempt:
     """One stream on one endpoint."""
 
-    def __init__(self, key: bytes, after: int, patience: float) -> None:
+    def __init__(self, key: bytes, start: int, patience: float) -> None:
         self.established = False
-        self._after = after
-        self._create = rpc.WatchRequest(create_request=rpc.WatchCreateRequest(key=key, start_revision=after + 1))
+        self._start = start
+        self._create = rpc.WatchRequest(create_request=rpc.WatchCreateRequest(key=key, start_revision=start))
         self._patience = patience
         self._finished = threading.Event()
         self._heard = False
@@ -62,7 +72,7 @@ class _Attempt:
         self._stream: Stream | None = None
 
     def run(self, client: EtcdClient, endpoint: Endpoint, token: str | None, timeout: float) -> bool:
-        """True when the key has changed or history is gone. Raises CallFailed for everything else that ends it."""
+        """True when the key has changed. Raises _Compacted, and CallFailed for everything else that ends it."""
         try:
             self._stream = endpoint.channel.stream(WATCH, self._requests(), timeout, metadata(token))
             for response in self._stream:
@@ -94,10 +104,12 @@ class _Attempt:
             yield rpc.WatchRequest(progress_request=rpc.WatchProgressRequest())
 
     def _tells_a_change(self, endpoint: Endpoint, response: Any) -> bool:
-        if response.events or response.compact_revision:
+        if response.events:
             return True
+        if response.compact_revision:
+            raise _Compacted
         if response.canceled:
             reason = response.cancel_reason or "the watch was cancelled"
             raise CallFailed(endpoint.name, classify("CANCELLED", reason), reason)
         # A store younger than what we have read was restored: our revision may be long in its future.
-        return bool(response.created and response.header.revision < self._after)
+        return bool(response.created and response.header.revision < self._start - 1)
