@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from locksmith.core import keys
-from locksmith.core.documents import Brake, Failure, Guard, Holder, Phase
+from locksmith.core.documents import Brake, Failure, Guard, Holder, Phase, Request
 from locksmith.errors import Conflict, Corrupt, StoreError, Unknown
 from locksmith.semaphore.actor import PATIENCE, Actor, Done, Try, View, look, settle
 from locksmith.semaphore.claiming import Barred, Held, barred, held, stopped
@@ -187,7 +187,8 @@ def arm(  # noqa: PLR0913
     )
     checked = [slot.key, keys.CFG, keys.brake(slot.group), keys.hold(slot.node)]
     deletes: tuple[str, ...] = ()
-    if request is not None and view.item(request_key):
+    pending = view.document(request_key, Request) if request is not None else None
+    if pending is not None and pending.gen == request:
         checked, deletes = [*checked, request_key], (request_key,)
     try:
         revision = actor.store.commit(
