@@ -5,10 +5,14 @@ One module a subject; `program` knows which module has which command and imports
 """
 
 import sys
+from io import TextIOWrapper
 
 
 def main() -> None:
     """The program `lockctl`; ends the process with the exit code of the table in docs/reference.md."""
     from locksmith.cli.program import run
 
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # what a terminal cannot show must not end the program
     sys.exit(run(sys.argv[1:]))

@@ -24,6 +24,9 @@ if TYPE_CHECKING:
     from locksmith.semaphore.reading import NodeRef
 
 DEFAULT_TIMEOUT = timedelta(seconds=10)
+SHARE = 0.7
+"""Of the command's time, at most this for one call: so the store's own verdict ("not sent") comes before ours ("no idea")."""
+SHORTEST = timedelta(milliseconds=100)
 CLEAN_UP = timedelta(seconds=5)
 """What a command that leaves a queue gets for it after its time is over."""
 
@@ -99,7 +102,7 @@ class Call:
         from locksmith.assemble import open_store, operator
 
         left = self.deadline.left()
-        limit = self.settings.timeout if left is None else min(self.settings.timeout, max(left, timedelta(seconds=0.1)))
+        limit = self.settings.timeout if left is None else min(self.settings.timeout, max(left * SHARE, SHORTEST))
         store = open_store(self.config, timeout=limit)
         self._store = TimedStore(store, self.deadline.later(self.grace), limit, self.where)
         return operator(self.config, self._store)

@@ -151,9 +151,7 @@ def _fail(given: Given, error: LocksmithError) -> int:
 def _usage_message(error: click.ClickException) -> str:
     """Click's message in our manner: lower case, with the remedy."""
     text = error.format_message().rstrip(".")
-    text = (text[:1].lower() + text[1:]).replace(". Did you mean", "; did you mean").removesuffix("?")
+    text = (text[:1].lower() + text[1:]).replace(". Did you mean", "; did you mean")
     if not isinstance(error, click.UsageError) or error.ctx is None:
         return text
-    if error.ctx.command is lockctl and not text.startswith("no such"):
-        return f"{text}; see lockctl --help"
-    return f"{text}; see {error.ctx.command_path} --help"
+    return f"{text}{'' if text.endswith('?') else ';'} see {error.ctx.command_path} --help"

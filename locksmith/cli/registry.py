@@ -99,7 +99,7 @@ _NODES = (
     render.Column("STATE"),
     render.Column("FOR", right=True),
     render.Column("SEEN", right=True),
-    render.Column("VERSION"),
+    render.Column("OS", roomy=True),
     render.Column("WHY", prose=True),
 )
 

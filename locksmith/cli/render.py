@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 SHORT_ID = 8
 """Digits of an id on a terminal: as many as NODE needs."""
 GAP = "  "
+ROOM = 110
+"""Columns of a terminal below which it is narrow."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,11 +33,12 @@ class Cell:
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """`prose` may be wrapped on a terminal; other columns keep to one line."""
+    """`prose` may be wrapped on a terminal, other columns keep to one line; `roomy` ones are left out on a narrow one."""
 
     title: str
     prose: bool = False
     right: bool = False
+    roomy: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,9 +56,14 @@ class Table:
     columns: tuple[Column, ...]
     rows: tuple[tuple[Cell, ...], ...]
 
-    def filled(self) -> "Table":
-        """Without the empty columns."""
-        used = [place for place in range(len(self.columns)) if any(row[place].text for row in self.rows)]
+    def filled(self, width: int | None = None) -> "Table":
+        """Without the empty columns, and on a narrow terminal without the roomy ones."""
+        narrow = width is not None and width < ROOM
+        used = [
+            place
+            for place, column in enumerate(self.columns)
+            if any(row[place].text for row in self.rows) and not (column.roomy and narrow)
+        ]
         return Table(
             tuple(self.columns[place] for place in used),
             tuple(tuple(row[place] for place in used) for row in self.rows),
@@ -141,7 +149,7 @@ def show(out: Output, blocks: Sequence[Block]) -> None:
         return
     console = _console(out)
     for block in blocks:
-        console.print(_drawn(block))
+        console.print(_drawn(block, console.width))
 
 
 def plain(blocks: Sequence[Block]) -> Iterator[str]:
@@ -182,13 +190,13 @@ def _console(out: Output) -> "Console":
     )
 
 
-def _drawn(block: Block) -> "RenderableType":
+def _drawn(block: Block, width: int) -> "RenderableType":
     from rich.table import Table as Drawn
     from rich.text import Text
 
     if isinstance(block, Line):
         return Text(clean(block.text), style=block.style)
-    filled = block.filled()
+    filled = block.filled(width)
     drawn = Drawn(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim", show_edge=False)
     for column in filled.columns:
         drawn.add_column(
@@ -237,6 +245,6 @@ def screen(out: Output) -> Iterator[Screen]:
 
         class Painted:
             def show(self, blocks: Sequence[Block]) -> None:
-                live.update(Group(*(_drawn(block) for block in blocks)), refresh=True)
+                live.update(Group(*(_drawn(block, live.console.width) for block in blocks)), refresh=True)
 
         yield Painted()

@@ -194,6 +194,8 @@ def _group_blocks(out: Output, group: "GroupStatus", now: datetime) -> Iterator[
         )
     if group.holders:
         yield render.table(_HOLDERS, [_holder_row(out, line, now) for line in group.holders])
+    if group.holders and group.queue:
+        yield render.Line("")
     if group.queue:
         yield render.table(
             _QUEUE,

@@ -12,6 +12,7 @@ from locksmith.cli.options import NODE, Given, Subject
 if TYPE_CHECKING:
     from locksmith.semaphore.reading import Explanation, Step
 
+VERDICTS = {"failed": "bold red", "unknown": "red", "waiting": "yellow", "not_needed": "green"}
 STATES = {"passed": "green", "closed": "yellow", "unknown": "red"}
 
 
@@ -60,7 +61,7 @@ def _blocks(call: Call, found: "Explanation", now: datetime) -> list[render.Bloc
     head = f"{found.host or found.node} ({render.node_id(call.out, found.node)}, {group}{seen})"
     shown: list[render.Block] = [
         render.Line(head, "bold"),
-        render.Line(f"{found.verdict.replace('_', ' ')}: {found.summary}"),
+        render.Line(found.summary, VERDICTS.get(found.verdict, "")),
     ]
     columns = (
         render.Column("STEP"),
@@ -74,7 +75,7 @@ def _blocks(call: Call, found: "Explanation", now: datetime) -> list[render.Bloc
 
 
 def _row(step: "Step", now: datetime) -> tuple[render.Cell | str, ...]:
-    until = render.until(step.until, now) if step.until else ""
-    parts = (step.reason, f"until {until}" if until else "", step.remedy if step.state != "passed" else "")
+    ends = f" ({render.until(step.until, now)})" if step.until else ""
+    remedy = f"; {step.remedy}" if step.remedy and step.state != "passed" else ""
     state = render.Cell(step.state, STATES.get(step.state, ""))
-    return step.step, step.name or "", state, render.ago(step.since, now), "; ".join(part for part in parts if part)
+    return step.step, step.name or "", state, render.ago(step.since, now), f"{step.reason}{ends}{remedy}"

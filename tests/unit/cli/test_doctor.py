@@ -1,0 +1,144 @@
+"""`lockctl doctor`, `fsck` and `config` on a real store."""
+
+import fcntl
+import os
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from locksmith.cli.local import LOCK, agent_pid, poke
+from locksmith.core import keys
+from locksmith.core.documents import Config, Guard, Phase
+from locksmith.semaphore.actor import look
+from tests.unit.cli.conftest import ID, Fleet, Lockctl, node_id
+
+
+def checks(document: dict) -> dict[str, str]:
+    return {check["name"]: check["state"] for check in document["checks"]}
+
+
+def test_doctor_on_a_sound_store(lockctl: Lockctl, fleet: Fleet) -> None:
+    fleet.slots(1)
+    said = lockctl("doctor", "--json")
+    assert said.code == 0
+    assert said.document["ok"] is True
+    found = checks(said.document)
+    for name in ("configuration", "identity", "store", "rights", "session", "cluster", "holder"):
+        assert found[name] == "pass", name
+    assert found["agent"] == "warn"
+    assert list(fleet.store.read([], ["q/", "own/"]).items) == []
+    assert "pass" in lockctl("doctor").out
+
+
+def test_doctor_without_a_store(bare: Lockctl) -> None:
+    said = bare("doctor", "--json")
+    assert (said.code, said.kind) == (1, "damaged")
+    assert checks(said.document)["store"] == "fail"
+    assert said.document["ok"] is False
+
+
+def test_doctor_with_a_broken_configuration(bare: Lockctl, tmp_path: Path) -> None:
+    path = tmp_path / "broken.toml"
+    path.write_text("[agent]\npol_interval = 3\n")
+    said = bare("doctor", "--config", str(path), "--json")
+    assert said.code == 1
+    assert checks(said.document)["configuration"] == "fail"
+
+
+def test_doctor_sees_another_cluster_and_another_hardware(
+    lockctl: Lockctl, fleet: Fleet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fleet.slots(1)
+    config = look(fleet.store).config
+    assert config is not None
+    fleet.put(keys.CFG, replace(config, cluster="another", gen="x").encode())
+    fleet.hold(ID, Phase.DRAINING, fingerprint="0123456789abcdef")
+    (tmp_path / "uuid").write_text("aa5cd2b4-6a3e-4a4f-9a8e-0e2f6c7d8e9f\n")
+    path = tmp_path / "node.toml"
+    path.write_text(f'[node]\nid = "{ID}"\nproduct_uuid_file = "{tmp_path}/uuid"\n')
+    said = lockctl("doctor", "--config", str(path), "--json")
+    assert said.code == 1
+    found = checks(said.document)
+    assert (found["cluster"], found["holder"]) == ("fail", "fail")
+
+
+def test_doctor_warns_when_nothing_is_set_up(lockctl: Lockctl) -> None:
+    said = lockctl("doctor", "--json")
+    assert said.code == 0
+    assert checks(said.document)["cluster"] == "warn"
+
+
+def test_the_agent_is_found_by_the_lock_that_it_holds(tmp_path: Path) -> None:
+    assert agent_pid(tmp_path) is None
+    path = tmp_path / LOCK
+    path.write_text(f"{os.getpid()}\n")
+    assert agent_pid(tmp_path) is None
+    with path.open("r+") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        assert agent_pid(tmp_path) == os.getpid()
+    assert agent_pid(tmp_path) is None
+
+
+def test_nobody_to_poke_is_no_error(tmp_path: Path) -> None:
+    poke(tmp_path)
+    poke(tmp_path / "missing")
+
+
+def test_fsck_finds_and_mends(lockctl: Lockctl, fleet: Fleet) -> None:
+    assert lockctl("fsck", "--json").document["findings"][0]["kind"] == "not_set_up"
+    fleet.slots(3)
+    fleet.register(node_id(1), "n1")
+    fleet.hold(node_id(1), Phase.ARMED, host="n1")
+    sound = lockctl("fsck", "--json")
+    assert (sound.code, sound.document["findings"]) == (0, [])
+    assert (sound.document["holders"], sound.document["guards"]) == (1, 1)
+    key = keys.guard(keys.group_limit("default"))
+    guard = look(fleet.store, [key]).document(key, Guard)
+    assert guard is not None
+    fleet.put(key, replace(guard, count=3, gen="wrong").encode())
+    found = lockctl("fsck", "--json")
+    assert (found.code, found.kind) == (1, "damaged")
+    assert [(f["key"], f["kind"], f["repaired"]) for f in found.document["findings"]] == [(key, "count", False)]
+    assert "--repair" in lockctl("fsck").err
+    mended = lockctl("fsck", "--repair", "--json")
+    assert mended.code == 0
+    assert [f["repaired"] for f in mended.document["findings"]] == [True]
+    assert lockctl("fsck").code == 0
+
+
+@pytest.mark.parametrize(
+    ("value", "kind"),
+    [(b"not json", "corrupt"), (Config(v=99, gen="x", store="s").encode(), None)],
+)
+def test_a_document_that_cannot_be_read_is_named(
+    lockctl: Lockctl, fleet: Fleet, value: bytes, kind: str | None
+) -> None:
+    fleet.slots(1)
+    fleet.put(keys.CFG, value)
+    said = lockctl("status", "--json")
+    assert said.kind == kind
+    assert said.code == (1 if kind else 0)
+    assert kind is None or "cfg" in said.err
+
+
+def test_config_shows_every_key_and_its_origin(lockctl: Lockctl, fleet: Fleet) -> None:
+    settings = lockctl("config", "--origin", "--group", "web", "--json").document["settings"]
+    by_key = {setting["key"]: (setting["value"], setting["origin"]) for setting in settings}
+    assert by_key["store.url"] == (fleet.url, "environment LOCKSMITH_STORE")
+    assert by_key["node.group"] == ("web", "--group")
+    assert by_key["node.id"][1].startswith("file:")
+    assert by_key["agent.strategy"] == ("lock", "default")
+    plain = lockctl("config")
+    assert "agent.strategy" in plain.out
+    assert "environment" not in plain.out
+    assert "origin" not in lockctl("config", "--json").document["settings"][0]
+
+
+def test_config_that_cannot_be_read(bare: Lockctl, tmp_path: Path) -> None:
+    assert bare("config", "--config", str(tmp_path / "missing.toml"), "--json").kind == "config"
+    path = tmp_path / "typo.toml"
+    path.write_text('[agent]\nstrategi = "lock"\n')
+    said = bare("config", "--config", str(path), "--json")
+    assert (said.code, said.kind) == (2, "config")
+    assert "strategy" in said.err
