@@ -98,7 +98,17 @@ class Call:
 
     @cached_property
     def actor(self) -> "Actor":
-        """The operator on the configured store. Raises ConfigError."""
+        """The operator, on a store that is the recorded one. Raises ConfigError, WrongStore, StoreError."""
+        from locksmith.semaphore.actor import confirm_cluster, look
+
+        fleet = look(self.unconfirmed.store).config
+        if fleet is not None:
+            confirm_cluster(self.unconfirmed.store, fleet)
+        return self.unconfirmed
+
+    @cached_property
+    def unconfirmed(self) -> "Actor":
+        """The operator on the configured store, whichever answers there. Raises ConfigError."""
         from locksmith.assemble import open_store, operator
 
         left = self.deadline.left()

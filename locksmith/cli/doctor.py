@@ -131,9 +131,9 @@ def _agent(call: Call) -> Finding:
 def _store(call: Call) -> Iterator[Finding]:
     yield from _endpoints(call)
     try:
-        facts = call.actor.store.facts()
+        facts = call.unconfirmed.store.facts()
     except LocksmithError as error:
-        yield Finding("store", "fail", str(error), "check store.url, the network and the credentials")
+        yield Finding("store", "fail", str(error))
         return
     version = f", version {facts.version}" if facts.version else ""
     yield Finding("store", "pass", f"{call.where} answers as {facts.identity}{version}")
@@ -169,26 +169,26 @@ def _endpoints(call: Call) -> Iterator[Finding]:
             facts = store.facts()
             yield Finding("endpoint", "pass", f"{endpoint} answers{f' ({facts.version})' if facts.version else ''}")
         except LocksmithError as error:
-            yield Finding("endpoint", "warn", f"{endpoint}: {error}", "while others answer, nodes use those")
+            yield Finding("endpoint", "warn", f"{endpoint}: {error}", "as long as another one answers, nodes use that")
         finally:
             store.close()
 
 
 def _rights(call: Call) -> Finding:
     """Whether this node's keys may be read. Consul hides what may not be, so absent keys are asked for by name."""
-    store, node = call.actor.store, call.own_id()
+    store, node = call.unconfirmed.store, call.own_id()
     for key in (keys.CFG, keys.own(node), keys.record(call.group, node), keys.ticket(call.group, node)):
         store.probe(key)
     return Finding("rights", "pass", "this node's keys may be read; that they may be written is seen when they are")
 
 
 def _session(call: Call) -> Finding:
-    call.actor.store.session(MIN_SESSION_TTL).end()
+    call.unconfirmed.store.session(MIN_SESSION_TTL).end()
     return Finding("session", "pass", "a session can be opened and ended")
 
 
 def _cluster(call: Call, facts: Facts) -> Finding:
-    fleet = look(call.actor.store).config
+    fleet = look(call.unconfirmed.store).config
     if fleet is None:
         text = f"nothing is set up under the prefix {call.settings.url.prefix}"
         return Finding("cluster", "warn", text, f"lockctl set-max N --group {call.group}, or start the first agent")
@@ -203,7 +203,7 @@ def _members(call: Call, facts: Facts) -> Finding | None:
 
     if facts.members is None or call.settings.url.kind in ("sqlite", "memory"):
         return None
-    registered = len(nodes(call.actor, None))
+    registered = len(nodes(call.unconfirmed, None))
     text = f"{facts.members} voting, for {registered} registered nodes"
     if facts.members == 1 and registered > 1:
         return Finding("members", "warn", text, "while that one is down nobody reboots; use three for a fleet")
@@ -212,7 +212,7 @@ def _members(call: Call, facts: Facts) -> Finding | None:
 
 def _holder(call: Call) -> Finding:
     node = call.own_id()
-    current = held(look(call.actor.store, [keys.own(node)]), node)
+    current = held(look(call.unconfirmed.store, [keys.own(node)]), node)
     if current is None:
         return Finding("holder", "pass", "this node holds no slot")
     mine = identity.fingerprint(call.config.node.product_uuid_file)
@@ -220,7 +220,7 @@ def _holder(call: Call) -> Finding:
     if mine and theirs and mine != theirs:
         text = f"the slot of {node} was taken by other hardware ({theirs}, this is {mine})"
         return Finding("holder", "fail", text, "two machines share one machine id: give one of them a new one")
-    late = current.holder.expected_by is not None and current.holder.expected_by < call.actor.clock.wall()
+    late = current.holder.expected_by is not None and current.holder.expected_by < call.unconfirmed.clock.wall()
     text = f"this node holds a slot of {current.holder.group} ({current.holder.phase})"
     return (
         Finding("holder", "warn", f"{text}, longer than expected", "lockctl why")

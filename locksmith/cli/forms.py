@@ -6,6 +6,7 @@ Ids, tokens and revisions are strings, times RFC 3339 in UTC, what is absent is 
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
+from locksmith.cli.render import short
 from locksmith.core import keys
 from locksmith.core.documents import Hold, Pause, Phase
 from locksmith.core.durations import rfc3339
@@ -66,7 +67,7 @@ def waiting(step: Progress) -> str:
     """What a waiting command says: the reason, and who is in front."""
     if not step.ahead:
         return step.reason
-    named = ", ".join(step.ahead[:AHEAD])
+    named = ", ".join(short(node) for node in step.ahead[:AHEAD])
     more = f" and {len(step.ahead) - AHEAD} more" if len(step.ahead) > AHEAD else ""
     return f"{step.reason}; ahead: {named}{more}"
 

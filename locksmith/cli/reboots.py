@@ -17,7 +17,7 @@ from locksmith.cli.options import NODES, REASON, Given, Subject, parsed
 from locksmith.cli.output import Reported, line
 from locksmith.cli.progress import progress
 from locksmith.core.names import did_you_mean
-from locksmith.errors import Damaged, TimedOut, UsageError
+from locksmith.errors import Damaged, Interrupted, TimedOut, UsageError
 
 if TYPE_CHECKING:
     from locksmith.core.documents import Request
@@ -100,7 +100,8 @@ def _all(call: Call, *, yes: bool, cancel: bool) -> list["NodeRef"]:
     if not (yes or cancel):
         if call.out.json or not sys.stdin.isatty():
             raise UsageError(f"--all asks first, and nobody can answer here: --yes reboots all {len(members)} nodes")
-        click.confirm(f"Reboot all {len(members)} nodes of the group {call.group}, in turn?", abort=True, err=True)
+        if not click.confirm(f"Reboot all {len(members)} nodes of the group {call.group}, in turn?", err=True):
+            raise Interrupted("not confirmed: no node was asked")
     return [resolve(call.actor, member.node) for member in members]
 
 

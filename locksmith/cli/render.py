@@ -4,6 +4,7 @@ The ideas a reader would miss. What is shown comes from a store that others writ
 before anything reaches a terminal. And a pipe gets whole ids and whole sentences: only a terminal has a width to fit into.
 """
 
+import re
 import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
 SHORT_ID = 8
 """Digits of an id on a terminal: as many as NODE needs."""
+_MACHINE = re.compile(r"[0-9a-f]{32}")
 GAP = "  "
 ROOM = 110
 """Columns of a terminal below which it is narrow."""
@@ -101,11 +103,12 @@ def clean(text: str) -> str:
 
 def node_id(out: Output, node: str) -> str:
     """An id as far as it is needed: whole in a pipe, and whole when it is a name that somebody chose."""
-    return node[:SHORT_ID] if out.pretty and len(node) == 32 and _hexadecimal(node) else node  # noqa: PLR2004
+    return short(node) if out.pretty else node
 
 
-def _hexadecimal(text: str) -> bool:
-    return all(letter in "0123456789abcdef" for letter in text)
+def short(node: str) -> str:
+    """The first digits of a machine's id; NODE may be given so. A name that somebody chose stays as it is."""
+    return node[:SHORT_ID] if _MACHINE.fullmatch(node) else node
 
 
 def name(host: str | None, node: str) -> str:

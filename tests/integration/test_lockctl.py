@@ -191,6 +191,13 @@ def miscounted(site: Site) -> None:
     site.put(keys.guard("group/default"), Guard(gen="x", count=1).encode())
 
 
+def another_cluster(site: Site) -> None:
+    one_slot(site)
+    config = look(site.store).config
+    assert config is not None
+    site.put(keys.CFG, replace(config, cluster="another", gen="x").encode())
+
+
 ROWS: list[tuple[Callable[[Site], None], list[str], int, str | None]] = [
     (nothing, ["status"], 0, None),
     (halted, ["status"], 0, None),
@@ -216,6 +223,8 @@ ROWS: list[tuple[Callable[[Site], None], list[str], int, str | None]] = [
     (by_agent, ["unlock", "n1", "--timeout", "300ms"], 3, "asked"),
     (twins, ["lock", "twin"], 3, "ambiguous_node"),
     (one_slot, ["lock", "n1", "--group", "web"], 3, "no_such_group"),
+    (another_cluster, ["status"], 6, "identity"),
+    (another_cluster, ["lock", "n1"], 6, "identity"),
     (
         nothing,
         ["windows", "--start", "1:00", "--length", "1h", "--check", "--at", "2026-01-01T12:00:00Z"],

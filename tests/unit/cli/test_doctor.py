@@ -2,6 +2,8 @@
 
 import fcntl
 import os
+import socket
+import tempfile
 from dataclasses import replace
 from pathlib import Path
 
@@ -78,6 +80,20 @@ def test_the_agent_is_found_by_the_lock_that_it_holds(tmp_path: Path) -> None:
         fcntl.flock(file, fcntl.LOCK_EX)
         assert agent_pid(tmp_path) == os.getpid()
     assert agent_pid(tmp_path) is None
+
+
+def test_the_agent_on_this_machine_is_poked(lockctl: Lockctl, fleet: Fleet, monkeypatch: pytest.MonkeyPatch) -> None:
+    fleet.slots(1)
+    # A socket's path has at most 107 characters, and a test's folder may have more.
+    with tempfile.TemporaryDirectory() as folder, socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as agent:
+        agent.bind(f"{folder}/poke.sock")
+        agent.settimeout(30)
+        path = Path(folder) / "locksmith.toml"
+        path.write_text(f'[node]\nid = "{ID}"\nrun_dir = "{folder}"\n')
+        monkeypatch.setenv("LOCKSMITH_CONFIG", str(path))
+        for words in (["reboot"], ["reboot", "--cancel"], ["pause", "--reason", "x"], ["resume"], ["lock"], ["unlock"]):
+            assert lockctl(*words).code == 0
+            assert agent.recv(100) == b"poke"
 
 
 def test_nobody_to_poke_is_no_error(tmp_path: Path) -> None:

@@ -4,8 +4,9 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from locksmith.cli import render
+from locksmith.cli import forms, render
 from locksmith.cli.output import Output
+from locksmith.semaphore.vigil import Progress
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -75,3 +76,10 @@ def test_a_terminals_table_fits_its_width(
     assert max(len(line) for line in plain) <= width
     assert out.count("because") == 30
     assert ("debian" in out) == (width >= render.ROOM)
+
+
+def test_a_waiting_command_names_who_is_ahead() -> None:
+    node = "0123456789abcdef0123456789abcdef"
+    assert forms.waiting(Progress("queue", "place 1")) == "place 1"
+    assert forms.waiting(Progress("queue", "place 3", 3, (node, "b"))) == "place 3; ahead: 01234567, b"
+    assert forms.waiting(Progress("queue", "place 6", 6, tuple("abcde"))) == "place 6; ahead: a, b, c and 2 more"
