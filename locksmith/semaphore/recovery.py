@@ -69,7 +69,9 @@ def start(actor: Actor, node: str, fingerprint: str, ticket: str | None) -> Foun
     `ticket` is the full key of the ticket that the journal names, None without a journal: then every queue is searched.
     Raises StoreError.
     """
+    # Consul filters what may not be read in silence: "absent" must not be believed without the right to see it.
     actor.store.probe(keys.own(node))
+    actor.store.probe(keys.unlocked(node))
     extra: tuple[Sequence[str], Sequence[str]] = ((), (keys.QUEUES,)) if ticket is None else ((ticket,), ())
 
     def step() -> Done[Found | Clash | NotSetUp]:

@@ -71,8 +71,10 @@ class SqliteStore:
         self._lock = threading.Lock()
 
     def read(self, keys: Sequence[str] = (), prefixes: Sequence[str] = ()) -> Snapshot:
-        """See Store."""
+        """See Store. Reading creates nothing: a file that is not there holds no keys."""
         validate_read(keys, prefixes)
+        if self._missing():
+            return Snapshot({})
         with self._borrowed() as db:
             items, _ = patiently(lambda: self._select(db, keys, prefixes), self._limit)
         return Snapshot(items)
@@ -122,11 +124,23 @@ class SqliteStore:
             pass
 
     def facts(self) -> Facts:
-        """See Store; the identity is a random id, written when the file was made."""
+        """See Store; the identity is a random id, written when the file was made, and empty before that."""
+        if self._missing():
+            return Facts(identity="", members=1, version=sqlite3.sqlite_version)
         with self._borrowed() as db:
             select = "SELECT value FROM facts WHERE name = 'identity'"
             (identity,), _ = patiently(lambda: db.execute(select).fetchone(), self._limit)
         return Facts(identity=identity, members=1, version=sqlite3.sqlite_version)
+
+    def _missing(self) -> bool:
+        """Whether there is no file yet; one that may not be looked at is left for opening it to report."""
+        try:
+            self._path.stat()
+        except FileNotFoundError:
+            return True
+        except OSError:
+            return False
+        return False
 
     def close(self) -> None:
         """See Store; a connection that is in use closes when its call ends."""

@@ -243,6 +243,7 @@ if int(sys.argv[2]) != os.geteuid():
     os.setgid(int(sys.argv[2]))
     os.setuid(int(sys.argv[2]))
 try:
+    store.prepare()
     store.read(["a"])
 except StoreError as error:
     print(type(error).__name__, error)

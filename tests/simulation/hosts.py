@@ -176,7 +176,7 @@ class Host:
             return NotAccepted("refused")
         if self.random.random() < 0.15:
             return Accepted()  # and nothing ever comes of it
-        self.down_at = self.clock.boottime() + self.random.uniform(0, 3)
+        self.down_at = self.clock.boottime() + self.random.uniform(0, 20)
         self.sanctioned = True
         return Accepted()
 
