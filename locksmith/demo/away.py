@@ -5,7 +5,8 @@ store away like everybody else.
 """
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
 
@@ -18,25 +19,43 @@ class Outage:
 
     def __init__(self) -> None:
         """The store is there."""
-        self._away = threading.Event()
-
-    @property
-    def on(self) -> bool:
-        """Whether the store is away."""
-        return self._away.is_set()
+        self.on = False
+        self._calls = 0
+        self._changed = threading.Condition()
 
     def begin(self) -> None:
-        """From here on every call fails."""
-        self._away.set()
+        """Every call that begins from here on fails."""
+        with self._changed:
+            self.on = True
 
     def end(self) -> None:
         """The store is back."""
-        self._away.clear()
+        with self._changed:
+            self.on = False
 
-    def pass_through(self) -> None:
+    def for_good(self, patience: float) -> None:
+        """Begin, and wait at most so many seconds for the calls that are under way (long polls do not count)."""
+        with self._changed:
+            self.on = True
+            self._changed.wait_for(lambda: not self._calls, patience)
+
+    def refuse(self) -> None:
         """Raises Unavailable while the store is away."""
-        if self._away.is_set():
+        if self.on:
             raise Unavailable("no endpoint answers (the demo has taken the store away)")
+
+    @contextmanager
+    def call(self) -> Iterator[None]:
+        """One call of the store. Raises Unavailable while it is away."""
+        with self._changed:
+            self.refuse()
+            self._calls += 1
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._calls -= 1
+                self._changed.notify_all()
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,40 +72,40 @@ class AwayStore:
 
     def read(self, keys: Sequence[str] = (), prefixes: Sequence[str] = ()) -> Snapshot:
         """See Store."""
-        self.outage.pass_through()
-        return self.store.read(keys, prefixes)
+        with self.outage.call():
+            return self.store.read(keys, prefixes)
 
     def commit(self, checks: Sequence[Check], puts: Sequence[Put] = (), deletes: Sequence[str] = ()) -> int | None:
         """See Store."""
-        self.outage.pass_through()
-        return self.store.commit(checks, puts, deletes)
+        with self.outage.call():
+            return self.store.commit(checks, puts, deletes)
 
     def watch(self, key: str, after: int, timeout: timedelta) -> bool:
         """See Store."""
-        self.outage.pass_through()
+        self.outage.refuse()
         changed = self.store.watch(key, after, timeout)
-        self.outage.pass_through()
+        self.outage.refuse()
         return changed
 
     def probe(self, key: str) -> None:
         """See Store."""
-        self.outage.pass_through()
-        self.store.probe(key)
+        with self.outage.call():
+            self.store.probe(key)
 
     def session(self, ttl: timedelta) -> Session:
         """See Store."""
-        self.outage.pass_through()
-        return AwaySession(self.store.session(ttl), self.outage)
+        with self.outage.call():
+            return AwaySession(self.store.session(ttl), self.outage)
 
     def prepare(self) -> None:
         """See Store."""
-        self.outage.pass_through()
-        self.store.prepare()
+        with self.outage.call():
+            self.store.prepare()
 
     def facts(self) -> Facts:
         """See Store."""
-        self.outage.pass_through()
-        return self.store.facts()
+        with self.outage.call():
+            return self.store.facts()
 
     def close(self) -> None:
         """See Store."""
@@ -112,10 +131,10 @@ class AwaySession:
 
     def keepalive(self) -> None:
         """See Session."""
-        self.outage.pass_through()
-        self.session.keepalive()
+        with self.outage.call():
+            self.session.keepalive()
 
     def end(self) -> None:
         """See Session."""
-        self.outage.pass_through()
-        self.session.end()
+        with self.outage.call():
+            self.session.end()

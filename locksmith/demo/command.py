@@ -23,7 +23,7 @@ from locksmith.cli.output import Output, Reported, line
 from locksmith.config import load, require_store
 from locksmith.config_model import Config
 from locksmith.demo.fleet import Fleet, Place, View
-from locksmith.demo.plan import Settings
+from locksmith.demo.plan import Plan, Settings
 from locksmith.demo.proof import Report
 from locksmith.demo.view import Lines, Silence, screen, summary
 from locksmith.errors import Damaged, UsageError
@@ -46,7 +46,9 @@ SEEDS = 10_000
     "--speed", type=click.FloatRange(0.1, 50), default=1.0, show_default=True, help="How much faster than usual."
 )
 @click.pass_obj
-def demo(given: Given, nodes: int, slots: int, sick: int, seed: int | None, speed: float) -> None:
+def demo(  # noqa: PLR0913, PLR0917 - one parameter an option
+    given: Given, nodes: int, slots: int, sick: int, seed: int | None, speed: float
+) -> None:
     """Watch a simulated fleet reboot in turn.
 
     The hosts are simulated, the agent and the semaphore are the real ones. Updates arrive, nodes reboot in turn, an agent
@@ -63,14 +65,16 @@ def demo(given: Given, nodes: int, slots: int, sick: int, seed: int | None, spee
     run_demo(given, Settings(nodes, slots, sick, chosen, speed, patience))
 
 
-def run_demo(given: Given, settings: Settings, wrap: Callable[[Store], Store] | None = None) -> Report:
-    """Run it and tell the outcome. `wrap` is for tests: it may put a store that cheats below each agent.
+def run_demo(
+    given: Given, settings: Settings, *, plan: Plan | None = None, wrap: Callable[[Store], Store] | None = None
+) -> Report:
+    """Run it and tell the outcome. `plan` and `wrap` are for tests; see Fleet.
 
     Raises Reported with Damaged when something was not proved, Interrupted, StoreError.
     """
     out = Output(given.json, given.quiet, given.color)
     with place(given) as where, _watching(out) as view, given.stop.deferred() as stop:
-        report = Fleet(settings, where, view, wrap=wrap).run(stop)
+        report = Fleet(settings, where, view, plan=plan, wrap=wrap).run(stop)
     failure = None if report.proved else Damaged(report.failure())
     if out.json:
         out.document(report.fields(), failure)

@@ -18,10 +18,10 @@ from typing import Protocol
 
 from locksmith.demo.away import AwayStore, Outage
 from locksmith.demo.hosts import Host, HostClock, Judge, Row, Site
-from locksmith.demo.plan import DRAIN_TIME, GROUP, Settings, draw
+from locksmith.demo.plan import DRAIN_TIME, GROUP, Plan, Settings, draw
 from locksmith.demo.proof import Report, claims
 from locksmith.demo.story import Story
-from locksmith.errors import Conflict, Interrupted
+from locksmith.errors import Conflict, Interrupted, LocksmithError
 from locksmith.hooks import Hooks
 from locksmith.semaphore.actor import Actor
 from locksmith.semaphore.operating import set_max
@@ -77,13 +77,24 @@ class View(Protocol):
 
 
 class Fleet:
-    """One run. `wrap` stands between each host and its store: tests put a store there that does not keep the contract."""
+    """One run.
+
+    The last two arguments are for tests: another plan than the drawn one, and what `wrap` puts between each host and its
+    store, such as a store that does not keep the contract.
+    """
 
     def __init__(
-        self, settings: Settings, place: Place, view: View, *, wrap: Callable[[Store], Store] | None = None
+        self,
+        settings: Settings,
+        place: Place,
+        view: View,
+        *,
+        plan: Plan | None = None,
+        wrap: Callable[[Store], Store] | None = None,
     ) -> None:
         """Nothing is opened yet."""
         self._settings = settings
+        self._plan = plan or draw(settings)
         self._place = place
         self._view = view
         self._wrap = wrap or (lambda store: store)
@@ -100,28 +111,39 @@ class Fleet:
         """Run it to its end. Raises Interrupted when `stop` is set, StoreError when the store does not work."""
         own = self._place.open_client()
         self._kind = own.kind
-        operator = self._actor("operator", own)
         try:
-            set_max(operator, GROUP, self._settings.slots)
-            story = self._story()
-            try:
-                missing = self._play(story, stop)
-            finally:
-                self._outage.end()
-                _end(story)
-            seconds = self._seconds()
-            leftovers = _leftovers(operator) if not missing else []
-            return self._report(story, seconds, missing, leftovers)
+            report = self._run(self._actor("operator", own), stop)
+            self._clear(own)
+        except LocksmithError:
+            with suppress(LocksmithError):
+                self._clear(own)
+            raise
+        else:
+            return report
         finally:
-            try:
-                if self._place.shared:
-                    clear(own)
-            finally:
-                for store in (*self._stores, own):
-                    store.close()
+            for store in (*self._stores, own):
+                store.close()
+
+    def _run(self, operator: Actor, stop: threading.Event) -> Report:
+        set_max(operator, GROUP, self._settings.slots)
+        story = self._story()
+        try:
+            missing = self._play(story, stop)
+            seconds = self._seconds()
+        finally:
+            self._outage.end()
+            _end(story)
+        leftovers = [] if missing else _leftovers(operator)
+        return self._report(story, seconds, missing, leftovers)
+
+    def _clear(self, own: Store) -> None:
+        """Leave nothing in a store that others use; the last writes of ended agents come first."""
+        if self._place.shared:
+            self._outage.for_good(ENDING)
+            clear(own)
 
     def _story(self) -> Story:
-        plan = draw(self._settings)
+        plan = self._plan
         place = self._place
         site = Site(
             settings=self._settings,
@@ -164,8 +186,7 @@ class Fleet:
     def _play(self, story: Story, stop: threading.Event) -> list[str]:
         """Until the story is over (nothing is missing), or cannot go on."""
         self._started = time.monotonic()
-        for host in story.hosts:
-            host.start()
+        story.begin()
         limit = self._settings.limit()
         while not story.over:
             if stop.wait(TICK):

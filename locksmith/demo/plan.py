@@ -19,7 +19,7 @@ DWELL = 1.0
 DEADLINE = 1.5
 DEAD_TIME = 1.5
 """From the death of an agent to its next start."""
-SICK_TIME = 3.0
+SICK_TIME = 4.0
 """From a host's failure to its repair."""
 AWAY_TIME = 4.0
 MARGIN = (120.0, 10.0)

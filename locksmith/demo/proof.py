@@ -3,12 +3,12 @@
 The claims are made from what the hosts saw of themselves; the store is asked only for the last one.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from locksmith.demo.hosts import Host, Judge
-from locksmith.demo.plan import GROUP, TARGET, Settings
+from locksmith.demo.plan import TARGET, Settings
 from locksmith.demo.story import Sickness, Story
 
 
@@ -75,7 +75,7 @@ def claims(settings: Settings, story: Story, judge: Judge, leftovers: list[str])
     return tuple(found)
 
 
-def _updated(hosts: tuple[Host, ...] | Any) -> Claim:
+def _updated(hosts: Sequence[Host]) -> Claim:
     new = sum(host.release.running == TARGET for host in hosts)
     once = sum(host.boots == 1 for host in hosts)
     times = "each rebooted exactly once" if once == len(hosts) else f"only {once} rebooted exactly once"
@@ -84,9 +84,9 @@ def _updated(hosts: tuple[Host, ...] | Any) -> Claim:
 
 
 def _limit(settings: Settings, judge: Judge) -> Claim:
-    text = f"at most {judge.most} out of service at once, {settings.slots} allowed: the hosts counted, not the lock"
+    text = f"at most {judge.most} out of service at once ({settings.slots} allowed), counted by the hosts"
     if judge.broken:
-        text = f"{judge.most} were out of service at once, {settings.slots} allowed: {', '.join(judge.worst)}"
+        text = f"{judge.most} were out of service at once ({settings.slots} allowed): {', '.join(judge.worst)}"
     return Claim("limit", not judge.broken, text)
 
 
@@ -104,7 +104,7 @@ def _recovered(case: Sickness) -> Claim:
     if case.failed_at is None or case.recovered_at is None:
         return Claim("sick", False, f"{name}: came back sick" if case.failed_at is not None else f"{name}: never sick")
     halted = case.recovered_at - case.failed_at
-    text = f"{name}: came back sick: halted {halted:.1f} s, {case.waiting} kept their places, then recovered"
+    text = f"{name}: came back sick: the group halted for {halted:.1f} s, {case.waiting} waited in line"
     return Claim("sick", True, text)
 
 
@@ -119,4 +119,4 @@ def _absence(story: Story) -> Claim:
 def _clean(leftovers: list[str]) -> Claim:
     if leftovers:
         return Claim("clean", False, f"left in the store: {'; '.join(leftovers)}")
-    return Claim("clean", True, f"the store agrees: no holder and no ticket in {GROUP}, fsck finds nothing")
+    return Claim("clean", True, "the store agrees: no holder, no ticket, and fsck finds nothing")

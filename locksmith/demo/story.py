@@ -70,6 +70,15 @@ class Story:
             found.append("the store has not been away and back")
         return found
 
+    def begin(self) -> None:
+        """Switch the machines on."""
+        settings = self._settings
+        hosts, slots = _count(settings.nodes, "simulated host"), _count(settings.slots, "slot")
+        self._tell(f"{hosts} with the real agent, {slots}: at most {settings.slots} may be down at once")
+        for host in self.hosts:
+            host.start()
+        self._tell(f"updates to {TARGET} arrive on the first half")
+
     def tick(self, now: float) -> None:
         """Let happen what is due."""
         self._arrivals(now)
@@ -82,17 +91,17 @@ class Story:
         for wave, start in ((self._first, 0.0), (self._second, self._second_from)):
             while wave and start is not None and now >= start + self._settings.real(wave[0][0]):
                 _, name = wave.pop(0)
-                self._tell(f"{name}: update {TARGET} is staged")
                 self._hosts[name].stage()
 
     def _death(self, now: float) -> None:
         victim = self.victim
         if not self._died and victim.agent_dead:
             self._died = True
-            self._tell(f"{victim.name}: the agent is killed, armed, just before the reboot command")
+            self._tell(f"{victim.name}: the agent is killed, armed, just before its reboot command")
         elif self._second_from is None and victim.done:
             self._second_from = now
-            self._tell(f"{victim.name}: a new agent found its slot in the store, rebooted, and gave it back")
+            self._tell(f"{victim.name}: its new agent kept the slot, rebooted, and gave it back")
+            self._tell("updates arrive on the other half")
 
     def _sickness(self, case: Sickness, now: float) -> None:
         host = case.host
@@ -104,7 +113,7 @@ class Story:
             if now >= case.failed_at + self._settings.real(SICK_TIME):
                 case.repaired_at = now
                 case.waiting = sum(other.state == "queued" for other in self.hosts)
-                self._tell(f"{host.name}: somebody mends it")
+                self._tell(f"{host.name}: an operator mends it")
                 host.repair()
         elif case.recovered_at is None:
             if host.done:
@@ -122,7 +131,7 @@ class Story:
                 self.away_from = now
                 self._outage.begin()
                 self.met_absence = tuple(host.name for host in self.hosts if host.down)
-                self._tell("the store is away")
+                self._tell("the store goes away: nobody starts a reboot now")
         elif self.away_until is None:
             down = [host.name for host in self.hosts if host.down]
             self.met_absence = tuple(dict.fromkeys((*self.met_absence, *down)))
@@ -136,3 +145,7 @@ class Story:
             for host in self.hosts:
                 if host.kind == "store":
                     host.poke()
+
+
+def _count(number: int, name: str) -> str:
+    return f"{number} {name}" if number == 1 else f"{number} {name}s"

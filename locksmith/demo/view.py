@@ -149,8 +149,12 @@ def _head(picture: Picture, width: int) -> Text:
     head.append(dots, style="bold yellow" if picture.out <= settings.slots else "bold red")
     head.append(f" {picture.out} of {settings.slots} out of service (most {picture.most})  ")
     head.append(f"{picture.updated}/{settings.nodes} updated  ", style="green")
-    away = ("store away", "bold red") if picture.away else (picture.store, "dim")
-    head.append(*away)
+    if picture.away:
+        head.append("store away", style="bold red")
+    elif any(row.state == "failed" for row in picture.rows):
+        head.append("group halted", style="bold red")
+    else:
+        head.append(picture.store, style="dim")
     if width >= 100:  # noqa: PLR2004 - the rest has room there
         head.append(f"  {picture.requests} requests  seed {settings.seed}", style="dim")
     return head
@@ -165,10 +169,10 @@ def summary(report: Report) -> Iterator[tuple[str, str]]:
     for text in report.missing:
         yield f"  NO  {text}", "bold red"
     total = sum(report.requests.values())
-    each = f", {total / report.reboots:.0f} for each reboot" if report.reboots else ""
+    each = f", {total / report.reboots:.0f} a reboot" if report.reboots else ""
     parts = ", ".join(f"{count} {_plural(op, count)}" for op, count in report.requests.items())
-    yield f"  {total} requests to {report.store}{each}: {parts}", "dim"
-    yield f"  {report.seconds:.1f} s with --seed {report.settings.seed}", "dim"
+    yield f"  {total} requests{each}: {parts}", "dim"
+    yield f"  {report.seconds:.1f} s on {report.store}, --seed {report.settings.seed}", "dim"
 
 
 def _plural(op: str, count: int) -> str:
