@@ -7,6 +7,7 @@ service configuration from DNS, no HTTP proxy from the environment, no connectio
 
 import contextlib
 import os
+import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -103,11 +104,14 @@ class Channel:
             credentials = grpc.ssl_channel_credentials(tls.roots, tls.key, tls.cert)
             self._channel = grpc.secure_channel(endpoint, credentials, _OPTIONS)
         self._calls: dict[str, Any] = {}
+        self._lock = threading.Lock()
+        self._running = 0
+        self._retired = False
 
     def call(self, method: Method, request: Any, timeout: float, metadata: Metadata) -> Any:
         """Send once and wait at most `timeout` seconds. Raises CallFailed."""
-        call = self._calls.get(method.path)
-        try:
+        with self._in_use():
+            call = self._calls.get(method.path)
             if call is None:
                 call = self._channel.unary_unary(
                     method.path,
@@ -116,22 +120,46 @@ class Channel:
                 )
                 self._calls[method.path] = call
             return call(request, timeout=timeout, metadata=metadata)
-        except grpc.RpcError as error:
-            raise _failed(self._endpoint, error) from error
-        except ValueError as error:  # gRPC's word for a closed channel; nothing was sent
-            raise CallFailed(self._endpoint, Answer.UNREACHED, f"{error}") from error
 
-    def stream(self, method: Method, requests: Iterator[Any], timeout: float, metadata: Metadata) -> Stream:
-        """Open a stream that lives at most `timeout` seconds; gRPC takes the requests in a thread of its own."""
-        try:
-            call = self._channel.stream_stream(
+    @contextlib.contextmanager
+    def stream(self, method: Method, requests: Iterator[Any], timeout: float, metadata: Metadata) -> Iterator[Stream]:
+        """A stream that lives at most `timeout` seconds; gRPC takes the requests in a thread of its own."""
+        with self._in_use():
+            open_stream = self._channel.stream_stream(
                 method.path,
                 request_serializer=method.request.SerializeToString,
                 response_deserializer=method.response.FromString,
             )
-            return Stream(self._endpoint, call(requests, timeout=timeout, metadata=metadata))
-        except ValueError as error:
-            raise CallFailed(self._endpoint, Answer.UNREACHED, f"{error}") from error
+            call = open_stream(requests, timeout=timeout, metadata=metadata)
+            try:
+                yield Stream(self._endpoint, call)
+            finally:
+                call.cancel()
+
+    @contextlib.contextmanager
+    def _in_use(self) -> Iterator[None]:
+        with self._lock:
+            self._running += 1
+        try:
+            yield
+        except grpc.RpcError as error:
+            raise _failed(self._endpoint, error) from error
+        except ValueError as error:  # gRPC's word for a closed channel; nothing was sent
+            raise CallFailed(self._endpoint, Answer.RETIRED, f"{error}") from error
+        finally:
+            with self._lock:
+                self._running -= 1
+                last = self._retired and not self._running
+            if last:
+                self.close()
+
+    def retire(self) -> None:
+        """Close it when what runs on it has ended; for other threads' sake nothing is cancelled."""
+        with self._lock:
+            self._retired = True
+            idle = not self._running
+        if idle:
+            self.close()
 
     def close(self) -> None:
         """Cancel what runs and free the socket."""

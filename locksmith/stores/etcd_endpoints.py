@@ -3,12 +3,16 @@
 The one idea a reader would miss: an endpoint is `proven` while it has answered something since its last failure. A
 commit goes to proven endpoints only, because a connection that was never made and an answer that never came look the
 same from here (DEADLINE_EXCEEDED), and only the first of them may go on to the next endpoint.
+
+An endpoint that failed gets a new channel. gRPC would remember a refused connection for up to a second, keep a
+half-dead one, and (before its event engine, 1.51 at least) make no progress while nobody waits in a call.
 """
 
 import random
 import re
 import threading
 import time
+import weakref
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -18,7 +22,7 @@ from locksmith.stores.etcd_channel import Channel, TlsMaterial
 from locksmith.stores.etcd_credentials import Credentials
 from locksmith.stores.etcd_diagnosis import tls_trouble
 
-ROTATING = frozenset({Answer.UNREACHED, Answer.LEADERLESS, Answer.LOST})
+ROTATING = frozenset({Answer.UNREACHED, Answer.RETIRED, Answer.LEADERLESS, Answer.LOST})
 """After these another endpoint may do better."""
 
 _ENDPOINT = re.compile(r"^(\[[0-9A-Fa-f:.%]+\]|[^\[\]:/@\s]+):[0-9]{1,5}$")
@@ -51,7 +55,8 @@ class Endpoints:
         self._lock = threading.Lock()
         self._material: TlsMaterial | None = None
         self._endpoints: tuple[Endpoint, ...] = ()
-        self._retired: tuple[Endpoint, ...] = ()
+        self._channels: weakref.WeakSet[Channel] = weakref.WeakSet()
+        """Also those that were replaced and still carry a watch, until nobody holds them."""
         # Not always the first: a fleet with one configuration would lean on one member.
         self._first = random.randrange(len(self._names))  # noqa: S311 - no secret
 
@@ -66,27 +71,39 @@ class Endpoints:
             return [*self._endpoints[self._first :], *self._endpoints[: self._first]]
 
     def _connect_anew(self, material: TlsMaterial | None) -> None:
-        # Calls in flight end on the old channels, under the old certificate; those are closed at the next change.
-        for endpoint in self._retired:
-            endpoint.channel.close()
-        self._retired = self._endpoints
-        self._endpoints = tuple(Endpoint(name, Channel(name, material)) for name in self._names)
+        for endpoint in self._endpoints:
+            endpoint.channel.retire()
         self._material = material
+        self._endpoints = tuple(self._connect(name) for name in self._names)
 
-    def down(self, endpoint: Endpoint) -> None:
+    def _connect(self, name: str) -> Endpoint:
+        channel = Channel(name, self._material)
+        self._channels.add(channel)
+        return Endpoint(name, channel)
+
+    def down(self, endpoint: Endpoint, failure: CallFailed) -> None:
         """It has failed: the next one serves us from now on."""
         endpoint.proven = False
         with self._lock:
-            if self._endpoints and self._endpoints[self._first].name == endpoint.name:
+            place = next((n for n, one in enumerate(self._endpoints) if one is endpoint), None)
+            if place is None:  # another thread was faster
+                return
+            if place == self._first:
                 self._first = (self._first + 1) % len(self._endpoints)
+            if failure.answer is Answer.LEADERLESS:
+                return
+            anew = self._connect(endpoint.name)
+            self._endpoints = (*self._endpoints[:place], anew, *self._endpoints[place + 1 :])
+        endpoint.channel.retire()
 
     def close(self) -> None:
         """Cancel what runs and free the sockets."""
         with self._lock:
             self.closed.set()
-            gone, self._endpoints, self._retired = (*self._endpoints, *self._retired), (), ()
-        for endpoint in gone:
-            endpoint.channel.close()
+            self._endpoints = ()
+            running = list(self._channels)
+        for channel in running:
+            channel.close()
 
 
 class Tour:
@@ -126,7 +143,9 @@ class Tour:
 
     def failed(self, endpoint: Endpoint, failure: CallFailed) -> None:
         """It did not serve: go on with the next one."""
-        self._endpoints.down(endpoint)
+        if failure.answer is Answer.RETIRED:
+            return
+        self._endpoints.down(endpoint, failure)
         self._round[endpoint.name] = failure
 
     def over(self) -> StoreError:

@@ -74,20 +74,18 @@ class _Attempt:
     def run(self, client: EtcdClient, endpoint: Endpoint, token: str | None, timeout: float) -> bool:
         """True when the key has changed. Raises _Compacted, and CallFailed for everything else that ends it."""
         try:
-            self._stream = endpoint.channel.stream(WATCH, self._requests(), timeout, metadata(token))
-            for response in self._stream:
-                client.identify(endpoint, response)
-                self._heard = self.established = True
-                if self._tells_a_change(endpoint, response):
-                    return True
+            with endpoint.channel.stream(WATCH, self._requests(), timeout, metadata(token)) as self._stream:
+                for response in self._stream:
+                    client.identify(endpoint, response)
+                    self._heard = self.established = True
+                    if self._tells_a_change(endpoint, response):
+                        return True
         except CallFailed as failure:
             if self._silent:
                 raise CallFailed(endpoint.name, Answer.LOST, "the watch is not answered any more") from failure
             raise
         finally:
             self._finished.set()
-            if self._stream is not None:
-                self._stream.cancel()
         return False
 
     def _requests(self) -> Iterator[Any]:

@@ -4,6 +4,7 @@ The contract that etcd shares with the other stores is in tests/conformance.
 """
 
 import contextlib
+import os
 import secrets
 import shutil
 import threading
@@ -50,6 +51,8 @@ def running(version: str, **options: object) -> Iterator[EtcdCluster]:
     try:
         cluster = EtcdCluster(version, **options)  # type: ignore[arg-type]
     except ServerMissing as error:
+        if os.environ.get("LOCKSMITH_REQUIRE_SERVERS"):
+            raise
         pytest.skip(f"NOT TESTED: {error}")
     with cluster:
         yield cluster
@@ -233,9 +236,9 @@ def test_an_expired_login_is_renewed_without_an_error(secure: EtcdCluster, conne
     mod = put(store, "key")
     session = store.session(timedelta(seconds=60))
     secure.expire_tokens()
-    mod = put(store, "key", b"2", mod)
-    secure.expire_tokens()
     assert store.read(["key"])["key"].mod == mod
+    secure.etcdctl("role", "add", "newcomer")
+    mod = put(store, "key", b"2", mod)
     secure.expire_tokens()
     assert not store.watch("key", mod, SHORT)
     secure.expire_tokens()
@@ -556,14 +559,21 @@ def freeze(member: EtcdMember) -> None:
 def test_no_commit_is_lost_or_doubled_when_a_member_goes(
     three: EtcdCluster, connect: Connect, whom: str, hurt: Callable[[EtcdMember], None]
 ) -> None:
-    """Each commit counts the guard up and leaves a key of its own: what was said of it is compared with what is there."""
-    stores = [connect(three.endpoints, timeout=timedelta(seconds=5)) for _ in range(4)]
+    """Each commit counts the guard up and leaves a key of its own: what was said of it is compared with what is there.
+
+    One answer in ten is lost on the way besides, so that some commits are applied and not known to be.
+    """
     said: dict[str, str] = {}
     finish = threading.Event()
+    proxies = [TcpProxy(endpoint) for endpoint in three.endpoints]
+    stores = [connect([proxy.endpoint for proxy in proxies], timeout=timedelta(seconds=5)) for _ in range(4)]
 
     def write(store: EtcdStore) -> None:
         while not finish.is_set():
             nonce = secrets.token_hex(8)
+            if secrets.randbelow(10) == 0:
+                for proxy in proxies:
+                    proxy.lose_next_answer(f"done/{nonce}".encode())
             said[nonce] = attempt_to_count(store, nonce)
 
     with ThreadPoolExecutor() as pool:
@@ -584,11 +594,14 @@ def test_no_commit_is_lost_or_doubled_when_a_member_goes(
             finish.set()
         for writer in writers:
             writer.result()
-    snapshot = stores[0].read(["guard"], ["done/"])
+    for proxy in proxies:
+        proxy.close()
+    snapshot = connect(three.endpoints).read(["guard"], ["done/"])
     done = {key.removeprefix("done/") for key, _ in snapshot.under("done/")}
     assert int(snapshot["guard"].value) == len(done)
     assert {nonce for nonce, word in said.items() if word == "applied"} <= done
     assert not {nonce for nonce, word in said.items() if word == "refused"} & done
+    assert {nonce for nonce, word in said.items() if word == "unknown"} & done
 
 
 def attempt_to_count(store: EtcdStore, nonce: str) -> str:
@@ -627,6 +640,7 @@ def test_a_member_of_another_cluster(single: EtcdCluster, connect: Connect) -> N
         put(store, "mine")
         theirs.pass_all()
         ours.cut()
+        wait_for(lambda: refuses(store, "mine"))
         for call in (
             lambda: store.read(["mine"]),
             lambda: put(store, "new"),
@@ -642,10 +656,18 @@ def test_a_member_of_another_cluster(single: EtcdCluster, connect: Connect) -> N
 
 
 def reads(store: Store, key: str) -> bool:
+    """gRPC tries a connection that was refused again after up to a second."""
     try:
         return bool(store.read([key])[key])
     except Unavailable:
         return False
+
+
+def refuses(store: Store, key: str) -> bool:
+    try:
+        return reads(store, key)
+    except WrongStore:
+        return True
 
 
 def test_facts(three: EtcdCluster, connect: Connect, version: str) -> None:

@@ -465,6 +465,23 @@ def test_close_ends_a_watch_and_everything_after(member, connect) -> None:
     assert store.watch("a", 3, TTL) is False
 
 
+def test_a_failed_call_does_not_end_the_watch_beside_it_and_close_still_does(member, connect) -> None:
+    """The endpoint gets a new channel; the watch lives on, on the old one."""
+    store = connect()
+    member.answers("Watch", [rpc.WatchResponse(header=header(revision=9), created=True)])
+    member.answers("Txn", (Unavailable_, "etcdserver: request timed out"))
+    with ThreadPoolExecutor() as pool:
+        waiter = pool.submit(store.watch, "a", 3, timedelta(seconds=50))
+        assert member.streams.acquire(timeout=30)
+        with pytest.raises(Unknown):
+            put(store)
+        assert put(store) == 7
+        assert not waiter.done()
+        store.close()
+        assert waiter.result(timeout=25) is False
+    assert member.asked.count("Watch") == 1
+
+
 # Configuration
 
 
