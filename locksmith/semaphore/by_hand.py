@@ -45,7 +45,7 @@ from locksmith.semaphore.claiming import (
 from locksmith.semaphore.holding import mark, release, slot_of
 from locksmith.semaphore.operating import open_group
 from locksmith.semaphore.taking import Unlocked_, force_unlock, unlock
-from locksmith.semaphore.vigil import POLL, Progress, Vigil, kept_session
+from locksmith.semaphore.vigil import POLL, SESSION_TTL, Progress, Vigil, kept_session
 
 __all__ = ["Locked", "Progress", "Unlocked_", "force_unlock", "lock", "unlock"]
 
@@ -96,6 +96,8 @@ def lock(  # noqa: PLR0913
     try:
         while True:
             taken = _await_agent(actor, attempt, vigil, wait=wait) or _queue_up(actor, attempt, vigil, wait=wait)
+            if taken is not None and not taken.already:
+                vigil.heed()
             if taken is not None:
                 return taken
             vigil.check()
@@ -170,7 +172,7 @@ def _queue_up(actor: Actor, attempt: Attempt, vigil: Vigil, *, wait: bool) -> Lo
     def waited() -> timedelta:
         return timedelta(seconds=actor.clock.boottime() - started)
 
-    with kept_session(actor.store) as session:
+    with kept_session(vigil.through(lambda: actor.store.session(SESSION_TTL))) as session:
         while True:
             try:
                 entered = vigil.through(lambda: enqueue(actor, attempt, session.id, waited()))

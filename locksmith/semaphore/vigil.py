@@ -14,7 +14,7 @@ from typing import TypeVar
 
 from locksmith.errors import Interrupted, SessionLost, StoreError, Throttled, TimedOut, Unavailable, Unknown
 from locksmith.semaphore.actor import Actor
-from locksmith.stores import Session, Store
+from locksmith.stores import Session
 
 T = TypeVar("T")
 
@@ -22,6 +22,8 @@ SESSION_TTL = timedelta(seconds=15)
 FIRST_SLICE = 1.0
 """Seconds for the key that matters most; the others get OTHER_SLICE each."""
 OTHER_SLICE = 0.2
+INSTANT = 0.001
+"""Seconds too short to wait for."""
 POLL = 10.0
 """Seconds after which everything is read again, whatever the watches say."""
 OUTAGE = timedelta(minutes=5)
@@ -52,6 +54,7 @@ class Vigil:
         self._deadline = None if patience is None else now + patience.total_seconds()
         self._reached = False
         self._away_since: float | None = None
+        self._unclear: Unknown | None = None
         self._told: Progress | None = None
 
     @property
@@ -85,14 +88,14 @@ class Vigil:
         clock = self._actor.clock
         end = clock.boottime() + seconds * self._actor.random.uniform(0.8, 1.2)
         end = end if self._deadline is None else min(end, self._deadline)
-        while (left := end - clock.boottime()) > 0:
+        while (left := end - clock.boottime()) > INSTANT:
             self.heed()
             if not watches:
                 clock.sleep(min(left, FIRST_SLICE))
             for place, (key, mod) in enumerate(watches):
                 left = end - clock.boottime()
                 piece = min(left, OTHER_SLICE if place else FIRST_SLICE)
-                if left <= 0 or self._woken(key, mod, timedelta(seconds=piece)):
+                if left <= INSTANT or self._woken(key, mod, timedelta(seconds=piece)):
                     return
 
     def _woken(self, key: str, mod: int, piece: timedelta) -> bool:
@@ -113,30 +116,30 @@ class Vigil:
             except (Unavailable, Throttled, Unknown) as error:
                 self._endure(error)
             else:
-                self._reached, self._away_since = True, None
+                self._reached, self._away_since, self._unclear = True, None, None
                 return answer
 
     def _endure(self, error: StoreError) -> None:
         now = self._actor.clock.boottime()
         self._away_since = now if self._away_since is None else self._away_since
+        self._unclear = error if isinstance(error, Unknown) else self._unclear
         if not self._reached or self.expired or now - self._away_since >= OUTAGE.total_seconds():
-            raise error
+            raise self._unclear or error
         self.tell(Progress("store", str(error)))
         self.wait((), FIRST_SLICE)
         self.heed()
 
 
 @contextmanager
-def kept_session(store: Store) -> Iterator[Session]:
+def kept_session(session: Session) -> Iterator[Session]:
     """A session that a thread keeps alive until the block is left; then it ends, and its ticket with it.
 
-    Raises what opening one raises. Ending it is tried once: a session that could not be ended ends by its ttl.
+    Ending it is tried once: a session that could not be ended ends by its ttl.
     """
-    session = store.session(SESSION_TTL)
     ended = threading.Event()
 
     def keep() -> None:
-        while not ended.wait(SESSION_TTL.total_seconds() / 3):
+        while not ended.wait(session.ttl.total_seconds() / 3):
             try:
                 session.keepalive()
             except SessionLost:

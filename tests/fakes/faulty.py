@@ -44,7 +44,15 @@ class First:
     action: Callable[[], object]
 
 
-Planned = Fault | Raise | First
+@dataclass(frozen=True, slots=True)
+class Then:
+    """The fault, and this right after it, before the caller hears of it."""
+
+    fault: Fault
+    action: Callable[[], object]
+
+
+Planned = Fault | Raise | First | Then
 
 
 class FaultyStore:
@@ -57,6 +65,8 @@ class FaultyStore:
         """All that were sent, in order."""
         self.reads = 0
         self.delayed: deque[Commit] = deque()
+        self.away = False
+        """While it is, every call is Unavailable."""
         self.applied: Callable[[], object] = lambda: None
         """Called after each commit that may have changed something."""
         self.ignore: Callable[[str], bool] = lambda _: False
@@ -82,6 +92,7 @@ class FaultyStore:
 
     def read(self, keys: Sequence[str] = (), prefixes: Sequence[str] = ()) -> Snapshot:
         self.reads += 1
+        self._reachable()
         fault = self._read_plan.popleft() if self._read_plan else None
         match fault:
             case Raise(error):
@@ -94,8 +105,19 @@ class FaultyStore:
 
     def commit(self, checks: Sequence[Check], puts: Sequence[Put] = (), deletes: Sequence[str] = ()) -> int | None:
         commit = Commit(tuple(checks), tuple(puts), tuple(deletes))
+        self._reachable()
         self.commits.append(commit)
         fault: Planned = self._plan.popleft() if self._plan else Fault.NONE
+        match fault:
+            case Then(inner, action):
+                try:
+                    return self._faulty(commit, inner)
+                finally:
+                    action()
+            case _:
+                return self._faulty(commit, fault)
+
+    def _faulty(self, commit: Commit, fault: Fault | Raise | First) -> int | None:
         match fault:
             case Raise(error):
                 raise error
@@ -142,7 +164,12 @@ class FaultyStore:
             Check(check.key, present[check.key].mod) if self.ignore(check.key) else check for check in commit.checks
         )
 
+    def _reachable(self) -> None:
+        if self.away:
+            raise Unavailable("127.0.0.1:2379 does not answer")
+
     def watch(self, key: str, after: int, timeout: timedelta) -> bool:
+        self._reachable()
         if self.clock is None:
             return self.inner.watch(key, after, timeout)
         end = self.clock.boottime() + timeout.total_seconds()
@@ -150,12 +177,14 @@ class FaultyStore:
             if self.clock.boottime() >= end:
                 return False
             self.clock.step(end)
+            self._reachable()
         return True
 
     def probe(self, key: str) -> None:
         self.inner.probe(key)
 
     def session(self, ttl: timedelta) -> Session:
+        self._reachable()
         return self.inner.session(ttl)
 
     def prepare(self) -> None:
