@@ -121,8 +121,9 @@ def _verifying(agent: Agent, state: Verifying) -> str:
         return f"rebooted, not healthy yet: {state.check}: {state.problem}"
     if state.hook:
         return f"rebooted, running post hook {state.hook}"
-    nothing = "" if agent.health else " (health: nothing configured)"
-    return f"rebooted, health must hold for {int(agent.policy.dwell.total_seconds())} s{nothing}"
+    # Before the first answer nobody can say that there is nothing to ask.
+    nothing = " (health: nothing configured)" if not agent.health and state.healthy_since is not None else ""
+    return f"rebooted, health must hold for {agent.policy.dwell.total_seconds():g} s{nothing}"
 
 
 def _reason(reason: Reason) -> str:
