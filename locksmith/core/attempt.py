@@ -351,7 +351,7 @@ def finish(agent: Agent, at: Moment, *, by_hand: bool = False) -> Turn:
     if agent.stopping:
         return go(agent, Steady(), at, done=True), ()
     # One look sees a new request, a hold, or a holder that somebody left; the providers say what is staged now.
-    agent = go(agent, Steady(), at, wake_at=None, next_look=later(at, agent.policy.look_interval, 0.1))
+    agent = go(agent, Steady(), at, wake_at=None, next_look=later(at, agent.policy.look_interval * 1.1, 0.09))
     return agent, (UnwatchHolder(), SteadyLook(), AskProviders())
 
 

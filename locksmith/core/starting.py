@@ -103,7 +103,7 @@ def _booted_since(agent: Agent, owed: Owed) -> bool:
 
 def _table(agent: Agent, found: FoundAtStart, at: Moment) -> Turn:
     """The first row that fits."""
-    agent = replace(agent, hold=found.hold, request=found.request, next_look=later(at, agent.policy.look_interval, 0.1))
+    agent = replace(agent, hold=found.hold, request=found.request, next_look=later(at, agent.policy.look_interval * 1.1, 0.09))
     if found.clash is not None:
         other = found.clash.host or "another machine"
         return go(agent, Conflicted(other), at, wake_at=later(at, AGAIN, 0.2)), ()

@@ -85,7 +85,7 @@ def _look(agent: Agent, event: Event, at: Moment) -> Turn:
     if isinstance(event, Poke) or at.boottime >= agent.next_look:
         held_up = agent.hold is not None or agent.slot is not None
         interval = agent.policy.poll_interval if held_up else agent.policy.look_interval
-        agent = replace(agent, next_look=later(at, interval, 0.1))
+        agent = replace(agent, next_look=later(at, interval * 1.1, 0.09))
         effects = (SteadyLook(),)
     if isinstance(agent.state, Blocked) and agent.wake_at is None:
         agent, more = evaluate(agent, at)
