@@ -65,6 +65,7 @@ class Host:
         self.boots = 0
         self.lock = threading.RLock()
         self.wanted = False  # the agent should be running
+        self.powered = True
         self._started_at = 0.0
         for place in (self.state, self.run, *(self.folder / word for word in ("hold", "sleep", "fail", "mode"))):
             place.mkdir(parents=True)
@@ -104,6 +105,7 @@ class Host:
     def power_off(self, *, clear: bool = True) -> None:
         """End every process of this host and lose what a boot loses; `clear`: the update is applied by it."""
         with self.lock:
+            self.powered = False
             self.kill()
             self.kill_children()
             shutil.rmtree(self.run)
@@ -116,7 +118,14 @@ class Host:
         """Boot: the counter goes up and the agent starts."""
         with self.lock:
             self.boots += 1
+            self.powered = True
             self.start()
+
+    def start_again(self) -> None:
+        """What systemd does after a crash: start the agent, unless the machine is off or has booted meanwhile."""
+        with self.lock:
+            if self.powered and not self.process.pid:
+                self.start()
 
     def kill_children(self) -> None:
         """SIGKILL to all that this host's agents have started, found by their environment."""
