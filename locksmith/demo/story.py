@@ -73,8 +73,7 @@ class Story:
     def begin(self) -> None:
         """Switch the machines on."""
         settings = self._settings
-        hosts, slots = _count(settings.nodes, "simulated host"), _count(settings.slots, "slot")
-        self._tell(f"{hosts} with the real agent, {slots}: at most {settings.slots} may be down at once")
+        self._tell(f"{settings.nodes} simulated hosts, the real agent; at most {settings.slots} may be down at once")
         for host in self.hosts:
             host.start()
         self._tell(f"updates to {TARGET} arrive on the first half")
@@ -131,7 +130,7 @@ class Story:
                 self.away_from = now
                 self._outage.begin()
                 self.met_absence = tuple(host.name for host in self.hosts if host.down)
-                self._tell("the store goes away: nobody starts a reboot now")
+                self._tell("the store goes away: nobody can arm")
         elif self.away_until is None:
             down = [host.name for host in self.hosts if host.down]
             self.met_absence = tuple(dict.fromkeys((*self.met_absence, *down)))
@@ -145,7 +144,3 @@ class Story:
             for host in self.hosts:
                 if host.kind == "store":
                     host.poke()
-
-
-def _count(number: int, name: str) -> str:
-    return f"{number} {name}" if number == 1 else f"{number} {name}s"
