@@ -67,6 +67,8 @@ class FaultyStore:
         self.delayed: deque[Commit] = deque()
         self.away = False
         """While it is, every call is Unavailable."""
+        self.forbid: StoreError | None = None
+        """What `probe` raises."""
         self.applied: Callable[[], object] = lambda: None
         """Called after each commit that may have changed something."""
         self.ignore: Callable[[str], bool] = lambda _: False
@@ -181,6 +183,9 @@ class FaultyStore:
         return True
 
     def probe(self, key: str) -> None:
+        self._reachable()
+        if self.forbid is not None:
+            raise self.forbid
         self.inner.probe(key)
 
     def session(self, ttl: timedelta) -> Session:
