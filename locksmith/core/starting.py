@@ -135,6 +135,7 @@ def _by_hand(agent: Agent, slot: SlotFact, at: Moment) -> Turn:
 
 
 def _absent(agent: Agent, found: FoundAtStart, at: Moment, *, epoch_changed: bool) -> Turn:
+    agent = replace(agent, slot=None)
     owed = agent.owed
     if owed is None:
         return evaluate(agent, at)
