@@ -17,7 +17,9 @@ from random import Random
 from typing import Protocol
 
 from locksmith.demo.away import AwayStore, Outage
-from locksmith.demo.hosts import Host, HostClock, Judge, Row, Site
+from locksmith.demo.equipment import HostClock
+from locksmith.demo.hosts import Host, Row, Site
+from locksmith.demo.judge import Judge
 from locksmith.demo.plan import DRAIN_TIME, GROUP, Plan, Settings, draw
 from locksmith.demo.proof import Report, claims
 from locksmith.demo.story import Story

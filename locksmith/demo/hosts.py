@@ -1,7 +1,7 @@
-"""Simulated hosts, each around a real agent, and the judge to whom they say when they go out of service and come back.
+"""Simulated hosts: machines that go down and boot, each around a real agent with a real journal.
 
-The one idea a reader would miss: the judge shares nothing with the lock. It hears of a host when the machine goes down and
-when it is back and well, from the machine itself, so a semaphore that lets in one too many is caught by it.
+The one idea a reader would miss: a reboot is a SIGKILL of the agent and, later, another agent over the same journal with
+another boot id, so whatever the agent does right it does from what it wrote down.
 """
 
 import threading
@@ -14,97 +14,18 @@ from locksmith.agent.body import Body
 from locksmith.agent.journal import Journal
 from locksmith.agent.loop import Loop
 from locksmith.agent.snapshot import Snapshot
-from locksmith.checks import Occasion
 from locksmith.core import events as ev
 from locksmith.core import keys
 from locksmith.core.facts import Policy
 from locksmith.core.ledger import Home
-from locksmith.core.needs import Answer, Need, NotNeeded
 from locksmith.core.states import Queued
-from locksmith.core.verdict import Closed, Open
-from locksmith.demo.plan import BEFORE, DEAD_TIME, DEADLINE, DWELL, GROUP, TARGET, Fate, Settings
+from locksmith.demo.equipment import Release, Service
+from locksmith.demo.judge import Judge
+from locksmith.demo.plan import DEAD_TIME, DEADLINE, DWELL, GROUP, TARGET, Fate, Settings
 from locksmith.hooks import Hooks
-from locksmith.host.clock import SystemClock
 from locksmith.rebooters import Accepted, Idle
 from locksmith.rebooters.simulated import SimulatedRebooter
 from locksmith.semaphore.actor import Actor
-
-
-class Judge:
-    """Counts the hosts that are out of service. `most` is the most at once, `broken` whether that was too many."""
-
-    def __init__(self, allowed: int) -> None:
-        """All hosts are in service."""
-        self.allowed = allowed
-        self.most = 0
-        self.worst: tuple[str, ...] = ()
-        self._out: set[str] = set()
-        self._lock = threading.Lock()
-
-    @property
-    def now(self) -> int:
-        """How many are out of service."""
-        return len(self._out)
-
-    @property
-    def broken(self) -> bool:
-        """Whether more were out of service at once than are allowed."""
-        return self.most > self.allowed
-
-    def out(self, host: str) -> None:
-        """The host goes down."""
-        with self._lock:
-            self._out.add(host)
-            if len(self._out) > self.most:
-                self.most, self.worst = len(self._out), tuple(sorted(self._out))
-
-    def back(self, host: str) -> None:
-        """The host is up and well."""
-        with self._lock:
-            self._out.discard(host)
-
-
-class HostClock(SystemClock):
-    """The clocks of this machine; simulated hosts trust theirs."""
-
-    def synchronised(self) -> bool:
-        """See Clock."""
-        return True
-
-
-class Release:
-    """What is installed and what is staged: an update provider."""
-
-    name = "release"
-    kind = "simulated"
-
-    def __init__(self) -> None:
-        """The old version runs."""
-        self.running = BEFORE
-        self.staged: str | None = None
-
-    def ask(self) -> Answer:
-        """See Provider."""
-        staged = self.staged
-        if staged is None:
-            return NotNeeded(self.name, self.running)
-        return Need(self.name, self.kind, f"release {staged}", f"release {staged}", self.running, staged)
-
-
-class Service:
-    """What the host is there for: a health check."""
-
-    name = "web"
-    kind = "health"
-
-    def __init__(self) -> None:
-        """It answers."""
-        self.well = True
-
-    def ask(self, occasion: Occasion) -> Open | Closed:
-        """See Check."""
-        del occasion
-        return Open() if self.well else Closed("answers 503")
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from locksmith.demo.hosts import Host, Judge
+from locksmith.demo.hosts import Host
+from locksmith.demo.judge import Judge
 from locksmith.demo.plan import TARGET, Settings
 from locksmith.demo.story import Sickness, Story
 

@@ -1,6 +1,6 @@
 """The hosts' own count."""
 
-from locksmith.demo.hosts import Judge
+from locksmith.demo.judge import Judge
 
 
 def test_the_judge_remembers_the_most_at_once_and_who_they_were():
