@@ -43,6 +43,7 @@ class Queued:
     ahead: tuple[str, ...] = ()
     leaving: tuple[Reason, ...] | None = None
     next_gates: float = 0.0
+    failures: int = 0
 
 
 @dataclass(frozen=True, slots=True)

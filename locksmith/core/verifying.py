@@ -181,7 +181,8 @@ def _fail(agent: Agent, check: str, problem: str, at: Moment) -> Turn:
     pending = agent.state.pending if isinstance(agent.state, Verifying) else None
     agent = owe(agent, check=check)
     state = Failed(at.boottime, check, problem, pending=pending)
-    return go(agent, state, at, wake_at=later(at, HEALTH_WHILE_FAILED, 0.1)), (MarkFailed(check),)
+    wake = later(at, min(HEALTH_WHILE_FAILED, agent.policy.deadline), 0.1)
+    return go(agent, state, at, wake_at=wake), (MarkFailed(check),)
 
 
 def on_failed(agent: Agent, state: Failed, event: Event, at: Moment) -> Turn:

@@ -44,6 +44,7 @@ from locksmith.core.turn import (
     wish,
 )
 
+QUEUE_RETRY_CAP = timedelta(seconds=60)
 FULL_LOW, FULL_HIGH = timedelta(seconds=60), timedelta(seconds=900)
 
 
@@ -148,7 +149,9 @@ def on_queued(agent: Agent, state: Queued, event: Event, at: Moment) -> Turn:
         case ProvidersAnswered() if wish(agent, at) is None:
             return leave(agent, [Reason("withdrawn", "update", "the update was withdrawn", at.wall)], at)
         case StoreFailed():
-            return go(agent, state, at, wake_at=backoff(at, 5)), ()
+            # The store has just been well: come again soon, and only then ever more rarely, up to a minute.
+            failed = replace(state, failures=state.failures + 1)
+            return go(agent, failed, at, wake_at=backoff(at, state.failures, QUEUE_RETRY_CAP)), ()
         case JournalFailed(text=text):
             return leave(agent, [Reason("journal", "journal", text, at.wall)], at)
         case StopAsked(going_down=True):
@@ -164,7 +167,7 @@ def _on_answer(agent: Agent, state: Queued, event: Event, at: Moment) -> Turn:
     match event:
         case EnqueueDone():
             gates_at = later(at, agent.policy.poll_interval)
-            return go(agent, replace(state, enqueued=True, next_gates=gates_at), at, wake_at=None), (Claim(),)
+            return go(agent, replace(state, enqueued=True, next_gates=gates_at, failures=0), at, wake_at=None), (Claim(),)
         case EnqueueRefused(kind, reason, retry_after, until):
             end = at.wall + retry_after if retry_after is not None else until
             return leave(agent, [Reason(kind, kind, reason, at.wall, end)], at)
@@ -214,6 +217,7 @@ def _stand(agent: Agent, state: Queued, standing: StandingInLine, at: Moment) ->
         kind=standing.kind,
         reason=standing.reason,
         ahead=standing.ahead,
+        failures=0,
     )
     return go(agent, moved, at, wake_at=wake), ()
 

@@ -5,9 +5,9 @@ and does not jump), see clock_gettime(2).
 """
 
 import ctypes
-import ctypes.util
 import time
 from datetime import UTC, datetime
+from functools import cache
 from typing import Protocol
 
 STA_UNSYNC = 0x0040
@@ -32,6 +32,12 @@ class Clock(Protocol):
         """Wait; used between retries only."""
 
 
+@cache
+def _libc() -> ctypes.CDLL:
+    """The C library that this process runs on; looked up once, since walks ask often."""
+    return ctypes.CDLL(None, use_errno=True)
+
+
 class SystemClock:
     """The kernel's clocks."""
 
@@ -49,7 +55,7 @@ class SystemClock:
 
     def synchronised(self) -> bool:
         """See Clock: adjtimex(2) in read-only mode, the way timedatectl asks; no answer is False."""
-        libc = ctypes.CDLL(ctypes.util.find_library("c") or "libc.so.6", use_errno=True)
+        libc = _libc()
         # struct timex is 208 bytes on 64-bit Linux; `modes` (first int) 0 means read only, `status` stands at byte 40.
         buffer = ctypes.create_string_buffer(512)
         state = libc.adjtimex(buffer)
