@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 from locksmith.agent.journal import Journal
 from locksmith.checks import Check
@@ -11,6 +11,9 @@ from locksmith.hooks import Hooks
 from locksmith.rebooters import Rebooter
 from locksmith.semaphore.actor import Actor
 from locksmith.updates import Provider
+
+BUILD_TIME = datetime(2026, 1, 1, tzinfo=UTC)
+"""A clock earlier than this is wrong, whatever the kernel says of it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,3 +35,7 @@ class Body:
     heartbeat: timedelta = timedelta(minutes=15)
     require_time_sync: bool = True
     session_ttl: timedelta = timedelta(seconds=60)
+
+    def clock_trusted(self, now: datetime) -> bool:
+        """Whether windows may be judged by this reading of the wall clock."""
+        return now >= BUILD_TIME and (not self.require_time_sync or self.actor.clock.synchronised())

@@ -7,7 +7,7 @@ effect needs it takes from the agent as it was when the effect was decided on, n
 import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import Any, assert_never
 
 from locksmith import __version__
@@ -30,8 +30,6 @@ from locksmith.rebooters import Accepted, Firing, NotAccepted
 from locksmith.semaphore import claiming, holding, recovery
 from locksmith.semaphore.actor import confirm_cluster
 
-BUILD_TIME = datetime(2026, 1, 1, tzinfo=UTC)
-"""A clock earlier than this is wrong, whatever the kernel says of it."""
 STORE_PATIENCE = timedelta(seconds=15)
 """How long one effect goes on reading back; then the machine decides when to come again."""
 
@@ -292,10 +290,8 @@ class Hands:
         return tuple(answers)
 
     def _occasion(self, context: HookContext) -> Occasion:
-        clock = self.body.actor.clock
-        now = clock.wall()
-        trusted = now >= BUILD_TIME and (not self.body.require_time_sync or clock.synchronised())
-        return Occasion(now, trusted, context.environment(), context.payload())
+        now = self.body.actor.clock.wall()
+        return Occasion(now, self.body.clock_trusted(now), context.environment(), context.payload())
 
     def _list_hooks(self, stage: str) -> ev.Event:
         try:
