@@ -139,7 +139,9 @@ def _doubts(agent: Agent, away_since: float | None, event: Event, at: Moment) ->
             return undo(agent, "withdrawn", "the update was withdrawn", at)
         case JournalFailed(text=text):
             return undo(agent, "journal", text, at)
-        case StopAsked(going_down=False):
+        case StopAsked(going_down=True):
+            return replace(agent, done=True), ()
+        case StopAsked():
             return undo(agent, "stopped", "the agent was stopped", at)
         case _:
             return agent, ()
@@ -208,7 +210,7 @@ def _tell(agent: Agent, at: Moment) -> Turn:
 def on_rebooting(agent: Agent, state: Rebooting, event: Event, at: Moment) -> Turn:
     """The new boot ends this state; the same boot after the time limit is stuck."""
     match event:
-        case RebootTold(str() as problem):
+        case RebootTold(str() as problem) | JournalFailed(text=problem):
             return _stick(agent, problem, at)
         case Tick() if not state.asking:
             return go(agent, replace(state, asking=True), at, wake_at=None), (AskPending(),)
@@ -346,10 +348,10 @@ def finish(agent: Agent, at: Moment, *, by_hand: bool = False) -> Turn:
         agent = _settle_account(agent, at)
     agent = note(agent, owed=None)
     agent = replace(agent, slot=None, gates=(), health=(), request=None)
-    if by_hand:
-        return restart(agent, at)
     if agent.stopping:
         return go(agent, Steady(), at, done=True), ()
+    if by_hand:
+        return restart(agent, at)
     # One look sees a new request, a hold, or a holder that somebody left; the providers say what is staged now.
     agent = go(agent, Steady(), at, wake_at=None, next_look=later(at, agent.policy.look_interval * 1.1, 0.09))
     return agent, (UnwatchHolder(), SteadyLook(), AskProviders())
@@ -374,7 +376,8 @@ def _settle_account(agent: Agent, at: Moment) -> Agent:
     phases = {**last.phases, "verifying": max(0.0, at.boottime - owed.verify_since)}
     return note(
         agent,
-        reboots=counted(ledger.reboots, owed.result) if owed.result != "unsanctioned" else ledger.reboots,
+        # An unsanctioned reboot was counted at the start, a failed one when it failed.
+        reboots=ledger.reboots if owed.result in ("unsanctioned", "failed") else counted(ledger.reboots, owed.result),
         last=replace(last, result=owed.result, came_as=agent.running.get(owed.provider), phases=phases),
         failures=0,
         cooldown_until=None,

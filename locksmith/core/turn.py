@@ -178,7 +178,8 @@ def block(agent: Agent, reasons: list[Reason], at: Moment) -> Agent:
     }
     wake = at.boottime + agent.policy.poll_interval.total_seconds()
     for reason in reasons:
-        if reason.until is not None:
+        # An end that has passed, and still blocks, wakes nobody: a clock that is not trusted must not make a busy loop.
+        if reason.until is not None and reason.until > at.wall:
             wake = min(wake, at.boottime + max(0.05, (reason.until - at.wall).total_seconds()))
     return go(agent, Blocked(tuple(reasons)), at, reason_since=kept, wake_at=wake)
 

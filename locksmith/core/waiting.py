@@ -97,8 +97,9 @@ def _look(agent: Agent, event: Event, at: Moment) -> Turn:
 def _looked(agent: Agent, found: FoundAtStart, at: Moment) -> Turn:
     """The steady look: anything that START should know runs START."""
     home = agent.ledger.home
-    epoch_changed = home is not None and found.known and home.epoch not in (0, found.epoch)
-    if not found.known or found.slot != agent.slot or epoch_changed:
+    # A store that was swapped or restored: the journal must name the one in which the next slot is taken.
+    other = home is not None and (home.identity not in ("", found.identity) or home.epoch not in (0, found.epoch))
+    if not found.known or found.slot != agent.slot or other:
         return restart(agent, at)
     changed = (agent.hold, agent.request) != (found.hold, found.request)
     agent = replace(agent, hold=found.hold, request=found.request)
@@ -167,7 +168,9 @@ def _on_answer(agent: Agent, state: Queued, event: Event, at: Moment) -> Turn:
     match event:
         case EnqueueDone():
             gates_at = later(at, agent.policy.poll_interval)
-            return go(agent, replace(state, enqueued=True, next_gates=gates_at, failures=0), at, wake_at=None), (Claim(),)
+            return go(agent, replace(state, enqueued=True, next_gates=gates_at, failures=0), at, wake_at=None), (
+                Claim(),
+            )
         case EnqueueRefused(kind, reason, retry_after, until):
             end = at.wall + retry_after if retry_after is not None else until
             return leave(agent, [Reason(kind, kind, reason, at.wall, end)], at)
