@@ -146,11 +146,11 @@ def _revision(revision: int | None, slot: Slot) -> int:
 
 
 def to_phase(actor: Actor, slot: Slot, phase: Phase, expected: timedelta | None) -> Kept | Gone:
-    """Write phase draining (also to disarm) or another one that is not failed. Raises StoreError."""
+    """Write phase draining (also to disarm) or another one that is not failed; a failed holder stays it. Raises StoreError."""
     now = actor.clock.wall()
 
     def change(holder: Holder) -> Holder | None:
-        if holder.phase == phase:
+        if holder.phase in (phase, Phase.FAILED):
             return None
         return replace(holder, phase=phase, phase_since=now, expected_by=now + expected if expected else None)
 
@@ -176,6 +176,9 @@ def arm(  # noqa: PLR0913
         return CalledOff(current, "identity", "the fleet's epoch has changed since the claim: the store was restored")
     if off := called_off(view, current, slot, actor.trusted_now()):
         return off
+    if current.holder.phase in (Phase.VERIFYING, Phase.FAILED):
+        # Out of failed there is one way, and it changes the brake: release.
+        return Unsettled(f"the holder is {current.holder.phase}: only one that drains may be armed")
     now = actor.clock.wall()
     armed = replace(
         current.holder,

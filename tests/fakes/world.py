@@ -1,16 +1,18 @@
 """A small fleet on one memory store under a virtual clock, and the judge of what must hold at every revision."""
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
 from random import Random
 
 from locksmith.core import keys
 from locksmith.core.admission import Patience
-from locksmith.core.documents import Brake, Config, Guard, Holder, Phase, Ticket
+from locksmith.core.documents import Brake, Config, Guard, Hold, Holder, Phase, Ticket
 from locksmith.semaphore.actor import Actor, look
 from locksmith.semaphore.claiming import Attempt, Claimed, Enqueued, Held, claim, enqueue, held
 from locksmith.semaphore.holding import Slot, slot_of
 from locksmith.semaphore.recovery import setup
+from locksmith.stores import ABSENT, Item
 from locksmith.stores.memory import MemoryStore
 from tests.fakes.clock import VirtualClock
 from tests.fakes.faulty import FaultyStore
@@ -24,6 +26,7 @@ class Judge:
     def __init__(self, store: MemoryStore) -> None:
         self.store = store
         self.before: set[str] = set()
+        self.attempts: dict[str, str] = {}
         self.grants = 0
         self.off = False
         """While a test has damaged the store on purpose."""
@@ -52,8 +55,26 @@ class Judge:
                 expected = failed.pop(key[6:], {})
                 assert {node: entry.token for node, entry in entries.items()} == expected, f"{key} is wrong"
         assert not failed
+        for key, holder in holders.items():
+            armed = holder.phase == Phase.ARMED and self.attempts.get(key) != holder.attempt
+            if armed or key not in self.before:
+                self._not_stopped(items, holder.group, key)
+            self.attempts[key] = holder.attempt
         self.grants += len(set(holders) - self.before)
         self.before = set(holders)
+
+    def _not_stopped(self, items: Mapping[str, Item], group: str, key: str) -> None:
+        """A claim or an arm at a revision at which a pause without an end, a hold or a halt stood."""
+        config = items.get("cfg", ABSENT)
+        brake = items.get(f"brake/{group}", ABSENT)
+        hold = items.get(f"hold/{key.rsplit('/', 1)[1]}", ABSENT)
+        pauses = [Config.decode("cfg", config.value).pause] if config else []
+        if brake:
+            document = Brake.decode("brake", brake.value)
+            assert not document.halted, f"{key}: granted or armed in a halted group"
+            pauses.append(document.pause)
+        assert not [one for one in pauses if one and one.until is None], f"{key}: granted or armed in a pause"
+        assert not hold or Hold.decode("hold", hold.value).until, f"{key}: granted or armed on hold"
 
 
 @dataclass
@@ -62,6 +83,8 @@ class World:
 
     clock: VirtualClock = field(default_factory=VirtualClock)
     seed: int = 1
+    ignore: Callable[[str], bool] | None = None
+    """The checks that every store of this world drops, for negative controls."""
 
     def __post_init__(self) -> None:
         self.memory = MemoryStore(self.clock)
@@ -74,6 +97,7 @@ class World:
         """A party with a store of its own to put faults in."""
         store = FaultyStore(self.memory.client(), self.clock)
         store.applied = self.judge
+        store.ignore = self.ignore or store.ignore
         return Actor(store, self.clock, self.random, by, by.rsplit("@", 1)[-1])
 
     def faults(self, actor: Actor) -> FaultyStore:

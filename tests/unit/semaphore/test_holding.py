@@ -28,7 +28,7 @@ from locksmith.semaphore.holding import (
     verify,
     watch_over,
 )
-from locksmith.semaphore.operating import pause_fleet, pause_group, pause_node, request_reboot, set_max
+from locksmith.semaphore.operating import acknowledge, pause_fleet, pause_group, pause_node, request_reboot, set_max
 from locksmith.semaphore.taking import force_unlock
 from locksmith.stores import Put
 from tests.fakes.faulty import Fault, First, Raise
@@ -171,6 +171,18 @@ class TestArm:
         assert isinstance(answer, Gone)
         assert answer.by is not None
         assert answer.by.token == again.token
+
+    @pytest.mark.parametrize("phase", [Phase.VERIFYING, Phase.FAILED])
+    def test_is_not_for_a_holder_that_has_booted(self, world: World, n1: Actor, slot: Slot, phase: Phase) -> None:
+        """An acknowledged failure does not halt, but out of failed there is only the release."""
+        if phase == Phase.FAILED:
+            fail(n1, slot, "app")
+            acknowledge(world.operator, "web", "known")
+        else:
+            verify(n1, slot, "boot-2", None)
+        assert isinstance(armed(n1, slot), Unsettled)
+        to_phase(n1, slot, Phase.DRAINING, None)
+        assert world.holder("n1").phase == (Phase.FAILED if phase == Phase.FAILED else Phase.DRAINING)
 
     def test_deletes_the_request_that_it_serves(self, world: World, n1: Actor, slot: Slot) -> None:
         request = request_reboot(world.operator, "n1", "please", ())
