@@ -17,6 +17,7 @@ from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from types import FrameType
+from typing import TYPE_CHECKING
 
 from locksmith import __version__, assemble_agent, config
 from locksmith.agent.body import Body
@@ -25,7 +26,7 @@ from locksmith.agent.journal import Journal
 from locksmith.agent.loop import MAX_WAIT, Loop
 from locksmith.agent.snapshot import Snapshot
 from locksmith.assemble import open_store
-from locksmith.config_model import Config
+from locksmith.config_model import Config, Listen
 from locksmith.core import events as ev
 from locksmith.core.facts import Strategy
 from locksmith.core.ledger import Ledger, Stage
@@ -37,10 +38,16 @@ from locksmith.host import logs
 from locksmith.host.files import HostLock
 from locksmith.host.sdnotify import Notifier
 from locksmith.host.system import System
+from locksmith.stores.measured import Measured, Request
+
+if TYPE_CHECKING:  # a tenth of the start-up time and some memory: imported where metrics are wanted
+    from locksmith.metrics import AgentMetrics
+    from locksmith.web import Web
 
 log = logging.getLogger("locksmith.agent")
 
-STOP_EXTENSION = timedelta(seconds=30)
+STOP_EXTENSION = timedelta(seconds=2 * MAX_WAIT)
+"""Asked for at each turn of the loop while it stops: more than the loop ever waits, or it would come too late."""
 BROKEN_RETRY = 60.0
 DEFAULT_STATE = Path("/var/lib/locksmith")
 
@@ -115,6 +122,9 @@ class Daemon:
         self._settles = False
         self._status: Path | None = None
         self._system = System()
+        self._metrics: AgentMetrics | None = None
+        self._web: Web | None = None
+        self._reloading = threading.Lock()
 
     def run(self) -> int:
         """Until SIGTERM. Raises LocksmithError."""
@@ -132,11 +142,14 @@ class Daemon:
                 loaded = self._one_life(loaded)
         finally:
             self._notifier.stopping()
+            if self._web is not None:
+                self._web.close()
             lock.release()
         return 0
 
     def _load_or_hold(self) -> Config | None:
         """The configuration; while it is broken and this node holds a slot: keep holding, and say so."""
+        told = ""
         while True:
             try:
                 return config.load(self._file, environ=os.environ)
@@ -146,11 +159,19 @@ class Daemon:
                 if owed is None or owed.token is None:
                     raise
                 sentence = f"unready (config): {error}; the slot that this node holds is kept"
-                print(f"locksmithd: {sentence}", file=sys.stderr)  # noqa: T201
-                self._notifier.status(sentence)
+                if sentence != told:
+                    print(f"locksmithd: {sentence}", file=sys.stderr)  # noqa: T201
+                    self._notifier.status(sentence)
+                    told = sentence
                 self._notifier.ready()
-                if self._stopping.wait(BROKEN_RETRY):
+                self._notifier.watchdog()
+                if self._stopping.wait(self._longest(BROKEN_RETRY)):
                     return None
+
+    def _longest(self, wait: float) -> float:
+        """Seconds to wait at most, for the watchdog to hear of us in time."""
+        watchdog = self._notifier.watchdog_interval
+        return wait if watchdog is None else min(wait, watchdog.total_seconds() / 2)
 
     def _one_life(self, loaded: Config) -> Config | None:
         """One loop with one configuration; the next configuration, or None at the end."""
@@ -159,17 +180,15 @@ class Daemon:
         old = settling(loaded, ledger, assemble_agent.node_name(loaded))
         active = old or loaded
         who = assemble_agent.machine(active)
-        store = open_store(active)
+        store = Measured(open_store(active), self._observe)
         body = assemble_agent.body(active, who, store)
         self._active, self._settles = active, old is not None
         self._announce(active, body)
         self._status = active.node.run_dir / "status.json"
-        wait = MAX_WAIT
-        if self._notifier.watchdog_interval is not None:
-            wait = min(wait, self._notifier.watchdog_interval.total_seconds() / 2)
-        loop = self._loop = Loop(body, ledger, self._listen, wait)
+        loop = self._loop = Loop(body, ledger, self._listen, self._longest(MAX_WAIT))
         if self._stopping.is_set():
             return None
+        self._serve_first(active.agent.metrics_listen, loop)
         feeders = Feeders(loop, active.node.run_dir)
         feeders.start()
         self._reload = None
@@ -208,10 +227,49 @@ class Daemon:
         for problem in body.hooks.problems():
             log.warning("hooks: %s", problem)
 
+    # ---------------------------------------------------------------- metrics
+
+    def _observe(self, request: Request) -> None:
+        """Called by the store after each request."""
+        if self._metrics is not None:
+            self._metrics.observe(request)
+
+    def _serve_first(self, at: Listen | None, loop: Loop) -> None:
+        """Metrics of this loop. Raises ConfigError, but never while something is owed: a port must not keep a slot."""
+        try:
+            self._serve(at, loop)
+        except ConfigError as error:
+            if loop.agent.owed is None:
+                raise
+            log.error("going on without metrics, since this node has something to settle: %s", error)  # noqa: TRY400
+
+    def _serve(self, at: Listen | None, loop: Loop) -> None:
+        """Metrics of this loop at this address and no other. Raises ConfigError: then they stay where they were."""
+        if self._metrics is not None:
+            self._metrics.shown = loop
+        if at is None and self._web is None:
+            return
+        if self._metrics is None or self._web is None:
+            from locksmith.metrics import AgentMetrics  # noqa: PLC0415
+            from locksmith.web import Web  # noqa: PLC0415
+
+            self._metrics = AgentMetrics(loop)
+            self._web = Web("agent.metrics_listen", self._metrics.pages())
+        before = self._web.address
+        self._web.listen(at)
+        if self._web.address not in (None, before):
+            log.info("metrics are at %s", self._web.address)
+
+    def _config_loaded(self, well: bool) -> None:
+        if self._metrics is not None:
+            self._metrics.config_loaded = well
+
     # ---------------------------------------------------------------- what the loop tells
 
     def _listen(self, snapshot: Snapshot, changed: bool) -> None:
         self._notifier.watchdog()
+        if self._metrics is not None:
+            self._metrics.turned()
         loop = self._loop
         if loop is None:
             return
@@ -253,20 +311,28 @@ class Daemon:
         threading.Thread(target=self._load_again, daemon=True, name="reload").start()
 
     def _load_again(self) -> None:
-        loop = self._loop
-        self._notifier.reloading()
-        try:
-            loaded = config.load(self._file, environ=os.environ)
-            config.require_store(loaded)
-            assemble_agent.policy(loaded, assemble_agent.node_name(loaded))
-        except LocksmithError as error:
-            log.error("the configuration is not taken, the old one stays: %s", error)  # noqa: TRY400
-            self._notifier.status(f"the new configuration is broken and not used: {error}")
-        else:
-            self._reload = loaded
-            if loop is not None:
-                loop.post(ev.Tick())
-        self._notifier.ready()
+        with self._reloading:
+            self._notifier.reloading()
+            try:
+                loaded = config.load(self._file, environ=os.environ)
+                config.require_store(loaded)
+                assemble_agent.policy(loaded, assemble_agent.node_name(loaded))
+                if (loop := self._loop) is not None:
+                    # At once, and not with the rest: looking a host name up must not keep the loop waiting.
+                    self._serve(loaded.agent.metrics_listen, loop)
+            except LocksmithError as error:
+                self._not_taken(error)
+                self._notifier.status(f"the new configuration is broken and not used: {error}")
+            else:
+                self._config_loaded(True)
+                self._reload = loaded
+                if loop is not None:
+                    loop.post(ev.Tick())
+            self._notifier.ready()
+
+    def _not_taken(self, error: LocksmithError) -> None:
+        log.error("the configuration is not taken, the old one stays: %s", error)
+        self._config_loaded(False)
 
     def _apply_reload(self, loop: Loop, snapshot: Snapshot) -> None:
         """Between two steps. What touches the store or this node's name waits until no slot is held."""
@@ -281,7 +347,7 @@ class Daemon:
                 who = assemble_agent.machine(loaded)
                 body = assemble_agent.body(loaded, who, loop.body.actor.store)
             except LocksmithError as error:
-                log.error("the configuration is not taken, the old one stays: %s", error)  # noqa: TRY400
+                self._not_taken(error)
                 return
             logs.setup(loaded.agent.log_format, loaded.agent.log_level)
             self._active = loaded
