@@ -97,7 +97,8 @@ class Stuck:
 class Verifying:
     """A new boot: post hooks, health. Times are boot-time seconds.
 
-    `marked` False: the store does not know yet; `mark_at` is when to tell it again.
+    `marked` False: the store does not know yet; `mark_at` is when to tell it again. `pending` None: the hooks are not listed
+    yet. `asking`: hooks are being listed, or health is being asked; nothing else is begun until that is answered.
     """
 
     since: float

@@ -41,12 +41,12 @@ def begin_verify(agent: Agent, slot: SlotFact | None, at: Moment, *, slot_gone: 
     since = agent.owed.verify_since if agent.owed else at.boottime
     if slot is not None and slot.phase == "failed":
         state: Verifying | Failed = Failed(
-            at.boottime, agent.owed.check if agent.owed else "", "failed before", marked=True
+            at.boottime, agent.owed.check if agent.owed else "", "failed before", marked=True, asking=True
         )
         agent = go(replace(agent, slot=slot), state, at, wake_at=None)
         return agent, (MarkPhase("verifying"), ListHooks(POST))
     no_slot = slot_gone or owed.slotless
-    agent = go(replace(agent, slot=slot), Verifying(since, slot_gone=no_slot), at, wake_at=None)
+    agent = go(replace(agent, slot=slot), Verifying(since, slot_gone=no_slot, asking=True), at, wake_at=None)
     mark: tuple[Effect, ...] = () if no_slot else (MarkPhase("verifying"),)
     return agent, (*mark, ListHooks(POST))
 
@@ -64,7 +64,7 @@ def on_verifying(agent: Agent, state: Verifying, event: Event, at: Moment) -> Tu
         case HooksListed("post-reboot", names):
             done = agent.owed.post_done if agent.owed else ()
             pending = tuple(name for name in names if name not in done)
-            return _next(go(agent, replace(state, pending=pending), at), at)
+            return _next(go(agent, replace(state, pending=pending, asking=False), at), at)
         case HookEnded("post-reboot", name, problem):
             return _post_hook(agent, state, name, problem, at)
         case HealthAnswered(answers):
@@ -81,7 +81,7 @@ def on_verifying(agent: Agent, state: Verifying, event: Event, at: Moment) -> Tu
 def _post_hook(agent: Agent, state: Verifying | Failed, name: str, problem: str | None, at: Moment) -> Turn:
     """A post hook ended; one that failed means not healthy, and is tried again."""
     if problem is not None:
-        state = replace(state, hook=None, healthy_since=None, problem=problem, check=f"hook {name}")
+        state = replace(state, hook=None, asking=False, healthy_since=None, problem=problem, check=f"hook {name}")
         return _wait(go(agent, state, at), HOOK_AGAIN, at)
     agent = owe(agent, post_done=(*(agent.owed.post_done if agent.owed else ()), name))
     return _next(go(agent, replace(state, hook=None, pending=(state.pending or ())[1:]), at), at)
@@ -93,7 +93,7 @@ def _on_other(agent: Agent, event: Event) -> Turn:
 
 
 def _tick(agent: Agent, state: Verifying, event: Event, at: Moment) -> Turn:
-    if isinstance(event, ProvidersAnswered) or state.hook is not None or state.asking or state.pending is None:
+    if isinstance(event, ProvidersAnswered) or state.hook is not None or state.asking:
         return agent, ()
     if (
         at.boottime >= state.since + agent.policy.deadline.total_seconds()
@@ -112,7 +112,7 @@ def _next(agent: Agent, at: Moment) -> Turn:
     if not isinstance(state, Verifying | Failed):
         return agent, ()
     if state.pending is None:
-        return agent, (ListHooks(POST),)
+        return go(agent, replace(state, asking=True), at), (ListHooks(POST),)
     if state.pending:
         name = state.pending[0]
         return go(agent, replace(state, hook=name), at), (RunHook(POST, name),)
@@ -178,9 +178,12 @@ def _fail(agent: Agent, check: str, problem: str, at: Moment) -> Turn:
         agent = go(agent, replace(agent.state, problem=problem, check=check), at)
         return _wait(agent, HEALTH_WHILE_FAILED, at)
     agent = note(agent, reboots=counted(agent.ledger.reboots, "failed"))
-    pending = agent.state.pending if isinstance(agent.state, Verifying) else None
     agent = owe(agent, check=check)
-    state = Failed(at.boottime, check, problem, pending=pending)
+    state = Failed(at.boottime, check, problem)
+    if isinstance(agent.state, Verifying):
+        # What is under way is answered in the new state.
+        before = agent.state
+        state = replace(state, pending=before.pending, hook=before.hook, asking=before.asking)
     wake = later(at, min(HEALTH_WHILE_FAILED, agent.policy.deadline), 0.1)
     return go(agent, state, at, wake_at=wake), (MarkFailed(check),)
 
@@ -195,7 +198,7 @@ def on_failed(agent: Agent, state: Failed, event: Event, at: Moment) -> Turn:
         case HooksListed("post-reboot", names):
             done = agent.owed.post_done if agent.owed else ()
             pending = tuple(name for name in names if name not in done)
-            return _next(go(agent, replace(state, pending=pending), at), at)
+            return _next(go(agent, replace(state, pending=pending, asking=False), at), at)
         case HookEnded("post-reboot", name, problem):
             return _post_hook(agent, state, name, problem, at)
         case HealthAnswered(answers):
