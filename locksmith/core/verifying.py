@@ -95,11 +95,8 @@ def _on_other(agent: Agent, event: Event) -> Turn:
 def _tick(agent: Agent, state: Verifying, event: Event, at: Moment) -> Turn:
     if isinstance(event, ProvidersAnswered) or state.hook is not None or state.asking:
         return agent, ()
-    if (
-        at.boottime >= state.since + agent.policy.deadline.total_seconds()
-        and state.healthy_since is None
-        and state.problem
-    ):
+    late = at.boottime >= state.since + agent.policy.deadline.total_seconds()
+    if late and not state.slot_gone and state.healthy_since is None and state.problem:
         return _fail(agent, state.check, state.problem, at)
     agent, effects = _next(replace(agent, wake_at=None), at)
     again = not state.marked and not state.slot_gone and at.boottime >= state.mark_at
@@ -120,10 +117,10 @@ def _next(agent: Agent, at: Moment) -> Turn:
 
 
 def _wait(agent: Agent, interval: timedelta, at: Moment) -> Turn:
-    """Ask again, at the latest when the deadline passes."""
+    """Ask again, at the latest when the deadline passes; without a slot to keep there is none."""
     wake = later(at, interval, 0.1)
     state = agent.state
-    if isinstance(state, Verifying) and state.healthy_since is None:
+    if isinstance(state, Verifying) and state.healthy_since is None and not state.slot_gone:
         wake = max(at.boottime + 0.05, min(wake, state.since + agent.policy.deadline.total_seconds()))
     if isinstance(state, Verifying | Failed) and state.healthy_since is not None:
         wake = max(at.boottime + 0.05, min(wake, state.healthy_since + agent.policy.dwell.total_seconds()))
