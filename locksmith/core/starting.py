@@ -56,7 +56,7 @@ def boot_changed(agent: Agent, at: Moment) -> Agent:
 def on_starting(agent: Agent, state: Starting, event: Event, at: Moment) -> Turn:
     """Waiting for what the store says."""
     match event:
-        case FoundAtStart() as found:
+        case FoundAtStart(start=True) as found:  # a late steady look has not deleted the stale ticket
             return _table(agent, found, at)
         case SetUp():
             return agent, (Recover(None),)
