@@ -1,36 +1,157 @@
-"""The sentences that an agent says of itself."""
+"""One sentence and one list in every state."""
 
-from datetime import UTC, datetime, timedelta
+import json
+from datetime import timedelta
 
 import pytest
 
-from locksmith.core.facts import Moment, Policy
-from locksmith.core.ledger import Home, Ledger
-from locksmith.core.states import Agent, Verifying
-from locksmith.core.telling import tell
-from locksmith.core.verdict import Answer, Open
+from locksmith.core import telling
+from locksmith.core.facts import Reason
+from locksmith.core.states import STATE_NAMES, Blocked, Queued, Releasing, Steady, Stuck, Undoing, Verifying
+from locksmith.core.telling import STEPS, state_name, steps, tell, verdict
+from tests.fakes.mind import NOON, REQUEST, UPTIME, agent, at, closed, ledger, opened, owed, unknown
+from tests.unit.core.test_machine import STATES, mind_in
 
-AT = Moment(datetime(2026, 1, 1, tzinfo=UTC), 100.0)
+AWAY = {"store_error": "etcd: no answer", "store_down_since": at(-30)}
+VERDICTS = {
+    "starting": "unknown", "steady": "not_needed", "blocked": "waiting", "queued": "waiting", "standing": "waiting",
+    "leaving": "waiting", "draining": "rebooting", "arming": "rebooting", "rebooting": "rebooting", "stuck": "rebooting",
+    "disarming": "rebooting", "undoing": "waiting", "verifying": "verifying", "failed": "failed", "releasing": "verifying",
+    "retrying": "verifying", "conflicted": "unknown", "unready": "unknown",
+}  # fmt: skip
 
 
-def verifying(state: Verifying, *, health: tuple[Answer, ...] = (), dwell: float = 30) -> str:
-    policy = Policy("web", ("group/web",), Home(store="memory:", prefix="", node="n1"), dwell=timedelta(seconds=dwell))
-    return tell(Agent(policy, "boot-1", "", Ledger(), state, AT, health=health)).text
+@pytest.mark.parametrize("away", [{}, AWAY])
+@pytest.mark.parametrize("name", STATES)
+def test_every_state_says_what_it_waits_for(name, away):
+    mind = mind_in(name, **away).agent
+    told = tell(mind)
+    assert told.state == state_name(mind) == STATE_NAMES[type(mind.state)]
+    assert told.text
+    assert told.text[0].islower() or told.text[0] == "#"
+    assert not told.text.endswith(".")
+    assert verdict(mind) == VERDICTS[name]
+    listed = steps(mind, at())
+    assert json.loads(json.dumps(listed)) == [dict(step) for step in listed]
+    assert listed
+    for step in listed:
+        assert step["step"] in STEPS
+        assert step["state"] in ("passed", "closed", "unknown")
+        assert (step["kind"] is None) or step["state"] != "passed"
+
+
+@pytest.mark.parametrize("name", ["starting", "standing", "releasing", "arming", "draining"])
+def test_a_store_that_is_away_is_said_with_its_since(name):
+    told = tell(mind_in(name, **AWAY).agent)
+    assert told.kind == "store"
+    assert told.text.endswith("the store is away since 2026-03-01T11:59:30Z: etcd: no answer")
+
+
+def test_a_store_that_is_away_is_no_matter_for_who_does_not_need_it():
+    assert tell(mind_in("verifying", **AWAY).agent).kind is None
+
+
+def test_what_blocks_is_said_with_its_end_and_its_remedy():
+    first = Reason("gate", "backup", "backup: running", NOON, NOON + timedelta(hours=1))
+    second = Reason("hold", "hold", "held by bob: x", NOON, remedy="lockctl resume --node")
+    told = tell(agent(Blocked((first, second))))
+    assert told.kind == "gate"
+    assert told.text == "backup: running (until 2026-03-01T13:00:00Z); held by bob: x [lockctl resume --node]"
 
 
 @pytest.mark.parametrize(
-    ("healthy_since", "health", "expected"),
+    ("changes", "text"),
     [
-        (None, (), "rebooted, health must hold for 30 s"),
-        (100.0, (), "rebooted, health must hold for 30 s (health: nothing configured)"),
-        (100.0, (Answer("app", "health", Open()),), "rebooted, health must hold for 30 s"),
+        ({"needs": {}}, "no update is staged"),
+        ({"needs": {}, "unsure": {"file": "no answer"}}, "no update is known; file cannot say: no answer"),
+        ({}, "an update is staged: asking the gates"),
+        ({"needs": {}, "request": REQUEST}, "an update is staged: asking the gates"),
     ],
 )
-def test_nothing_configured_is_said_only_once_health_was_asked(
-    healthy_since: float | None, health: tuple[Answer, ...], expected: str
-):
-    assert verifying(Verifying(90.0, healthy_since=healthy_since), health=health) == expected
+def test_steady_says_what_it_knows(changes, text):
+    assert tell(agent(Steady(), **changes)).text == text
 
 
-def test_a_dwell_below_a_second_is_not_nothing():
-    assert verifying(Verifying(90.0), dwell=0.5) == "rebooted, health must hold for 0.5 s"
+def test_who_cannot_say_is_not_not_needed():
+    assert verdict(agent(Steady(), needs={}, unsure={"file": "x"})) == "unknown"
+
+
+def test_verifying_says_what_is_not_well():
+    made = agent(Verifying(UPTIME, pending=(), problem="exit code 1", check="app"), ledger(owed()))
+    assert tell(made).text == "rebooted, not healthy yet: app: exit code 1"
+
+
+def test_a_call_off_says_why():
+    assert "backup: running" in tell(agent(Undoing("gate", "backup: running"), ledger(owed()))).text
+    book = ledger(owed(called_off="gate", called_off_reason="backup: running"))
+    assert tell(agent(Releasing(), book)).text == "giving the slot back after calling it off (backup: running)"
+
+
+# ------------------------------------------------------------------------------------------------ the list
+
+
+def listed(mind) -> list[tuple[str, str, str]]:
+    return [(step["step"], step["name"], step["state"]) for step in steps(mind, at())]
+
+
+def test_nothing_staged_is_one_closed_step():
+    assert listed(agent(Steady(), needs={})) == [("update", "", "closed")]
+    assert listed(agent(Steady(), needs={}, unsure={"file": "x"})) == [("update", "file", "unknown")]
+
+
+def test_the_first_step_that_is_not_passed_is_the_answer():
+    gates = (opened("windows", "window"), opened("sessions"), closed("backup"), unknown("alerts"))
+    reasons = (
+        Reason("hold", "hold", "held by bob: x", NOON),
+        Reason("gate", "backup", "backup: not now", NOON),
+        Reason("gate", "alerts", "alerts: no answer", NOON, unknown=True),
+    )
+    assert listed(agent(Blocked(reasons), gates=gates)) == [
+        ("update", "file", "passed"),
+        ("hold", "hold", "closed"),
+        ("window", "windows", "passed"),
+        ("gate", "backup", "closed"),
+        ("gate", "alerts", "unknown"),
+        ("gate", "sessions", "passed"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("kind", "step"),
+    [("window", "window"), ("clock", "window"), ("hold", "hold"), ("maintenance", "hold"), ("loop_guard", "update"),
+     ("cooldown", "gate"), ("min_uptime", "gate"), ("queue_full", "queue"), ("paused", "pause"), ("strategy", "gate")],
+)  # fmt: skip
+def test_where_a_kind_is_shown(kind, step):
+    blocked = [made for made in listed(agent(Blocked((Reason(kind, kind, "x", NOON),)))) if made[2] == "closed"]
+    assert blocked == [(step, kind, "closed")]
+
+
+@pytest.mark.parametrize(
+    ("kind", "step"), [("queue", "queue"), ("paused", "pause"), ("halted", "pause"), ("store", "queue")]
+)
+def test_a_waiter_shows_what_it_waits_for(kind, step):
+    waiting = agent(Queued(enqueued=True, kind=kind, reason="x"), ledger(owed(token=None)))
+    assert listed(waiting)[-1] == (step, kind, "closed")
+
+
+@pytest.mark.parametrize(
+    ("name", "last"),
+    [("draining", "drain"), ("undoing", "drain"), ("arming", "reboot"), ("rebooting", "reboot"), ("stuck", "reboot"),
+     ("verifying", "health"), ("failed", "health"), ("releasing", "slot")],
+)  # fmt: skip
+def test_who_holds_a_slot_shows_it(name, last):
+    steps_of = listed(mind_in(name).agent)
+    assert (steps_of[-1][0], steps_of[-1][2]) == (last, "closed")
+    assert last == "slot" or ("slot", "group/web", "passed") in steps_of
+
+
+def test_unknown_health_is_shown_as_unknown():
+    mind = mind_in("verifying", health=(unknown("app", "health"),)).agent
+    assert listed(mind)[-1][2] == "unknown"
+
+
+def test_expected_times_follow_the_policy():
+    made = agent(Stuck(UPTIME, "x"))
+    assert telling.expected(made, "armed") == made.policy.reboot_timeout
+    assert telling.expected(made, "verifying") == made.policy.deadline + made.policy.dwell
+    assert telling.expected(made, "draining") > made.policy.hook_timeout
