@@ -119,10 +119,11 @@ class Fleet:
             time.sleep(gap)
 
     def ctl(self, *words: str, code: int = 0) -> str:
-        """Run lockctl for the fleet's group from nowhere in particular; its output. Fails on another exit code."""
-        done = lockctl("--store", self.raw.url, "--group", self.ways.group, *words)
+        """Run lockctl for the fleet's group from nowhere in particular; what it prints. Fails on another exit code."""
+        group = [] if "--fleet" in words else ["--group", self.ways.group]
+        done = lockctl("--store", self.raw.url, *group, *words)
         assert done.returncode == code, f"lockctl {' '.join(words)}: {done.returncode}\n{done.stdout}{done.stderr}"
-        return done.stdout + done.stderr
+        return done.stdout
 
     # ---------------------------------------------------------------- waiting
 
@@ -226,6 +227,7 @@ class Fleet:
             print(crash)
         print(f"ledger: {os.linesep.join(self.ledger.read_text().splitlines()[-20:])}")
         with contextlib.suppress(Exception):
-            print("store:", *(f"\n  {key}: {entry.text()}" for key, entry in sorted(self.raw.snapshot().items())))
+            entries = [item for item in sorted(self.raw.snapshot().items()) if not item[0].startswith("node/")]
+            print("store:", *(f"\n  {key}: {entry.text()}" for key, entry in entries))
         for host in concerned[:_REPORTED]:
             print(host.report())
