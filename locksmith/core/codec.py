@@ -57,6 +57,13 @@ class Document:
         return self.v > FORMAT or self.min_claim > LEVEL
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Part:
+    """What stands inside a document; its unknown fields survive just so."""
+
+    extra: Mapping[str, Any] = field(default_factory=dict)
+
+
 @cache
 def _hints(cls: type) -> dict[str, Any]:
     return get_type_hints(cls)

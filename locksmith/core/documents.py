@@ -10,7 +10,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
-from locksmith.core.codec import Document
+from locksmith.core.codec import Document, Part
 
 
 class Phase(StrEnum):
@@ -25,7 +25,7 @@ class Phase(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Pause:
+class Pause(Part):
     """An operator stopped new claims and arms. `until` None: until somebody resumes."""
 
     by: str
@@ -49,7 +49,7 @@ class Config(Document):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Failure:
+class Failure(Part):
     """A holder that did not come back well, in its group's brake. `acked`: an operator let the group go on."""
 
     token: str
@@ -120,7 +120,7 @@ class Guard(Document):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Revoke:
+class Revoke(Part):
     """An operator asks an agent for its slot back."""
 
     by: str
@@ -129,7 +129,7 @@ class Revoke:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Then:
+class Then(Part):
     """An operator wants the slot by hand once the agent has undone its drain."""
 
     by: str
