@@ -53,9 +53,10 @@ Pages = Mapping[str, Callable[[], Page]]
 class Web:
     """The pages, at one address after the other. Any thread may call; nothing waits for a client."""
 
-    def __init__(self, key: str, pages: Pages) -> None:
-        """`key` is the configuration's, for errors. Nothing listens yet."""
+    def __init__(self, key: str, pages: Pages, patience: float = PATIENCE) -> None:
+        """`key` is the configuration's, for errors; `patience` in seconds, see PATIENCE. Nothing listens yet."""
         self._key = key
+        self._patience = patience
         self._pages = pages
         self._lock = threading.Lock()
         self._at: Listen | None = None
@@ -90,7 +91,7 @@ class Web:
         if at is None:
             return
         try:
-            self._open = _open(at, self._pages)
+            self._open = _open(at, self._pages, self._patience)
         except OSError as error:
             problem = error.strerror or str(error)
             raise ConfigError(
@@ -109,13 +110,12 @@ class _Request(BaseHTTPRequestHandler):
     """One connection, one request. HTTP/1.0, so that nobody keeps a thread for a next one."""
 
     server: "_Server"
-    timeout = PATIENCE
     server_version, sys_version = "locksmith", ""
 
     def setup(self) -> None:
         super().setup()
         self.rfile.close()
-        self.rfile = io.BufferedReader(_UntilDeadline(self.connection, time.monotonic() + PATIENCE))
+        self.rfile = io.BufferedReader(_UntilDeadline(self.connection, time.monotonic() + self.server.patience))
 
     def do_GET(self) -> None:
         """Answer with the page, or with which pages there are."""
@@ -129,7 +129,7 @@ class _Request(BaseHTTPRequestHandler):
         pages = self.server.pages
         make = pages.get(self.path.partition("?")[0])
         page = make() if make is not None else Page(f"there is {' and '.join(sorted(pages))}\n".encode(), 404)
-        self.connection.settimeout(PATIENCE)
+        self.connection.settimeout(self.server.patience)
         self.send_response(page.status)
         self.send_header("Content-Type", page.content_type)
         self.send_header("Content-Length", str(len(page.body)))
@@ -168,10 +168,11 @@ class _Server(ThreadingMixIn, TCPServer):
     allow_reuse_address = True
     request_queue_size = 16
 
-    def __init__(self, family: socket.AddressFamily, address: Any, pages: Pages) -> None:
+    def __init__(self, family: socket.AddressFamily, address: Any, pages: Pages, patience: float) -> None:
         """Makes the socket; neither binds nor listens."""
         self.address_family = family
         self.pages = pages
+        self.patience = patience
         self._room = threading.BoundedSemaphore(AT_ONCE)
         self._closing = threading.Event()
         super().__init__(address, _Request, bind_and_activate=False)
@@ -239,27 +240,28 @@ class _Open:
                     self.path.unlink()
 
 
-def _open(at: Listen, pages: Pages) -> _Open:
+def _open(at: Listen, pages: Pages, patience: float) -> _Open:
     """Bind and listen. Raises OSError."""
     match at:
         case TcpListen(host, port):
             found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
             family, _, _, _, address = found[0]
-            server = _listening(_Server(family, address, pages))
+            server = _listening(_Server(family, address, pages, patience))
             return _Open(server, _serving(server), _written(TcpListen(host, server.socket.getsockname()[1])))
         case UnixListen(path):
-            return _open_socket_file(path, pages)
+            return _open_socket_file(path, pages, patience)
         case _:
             assert_never(at)
 
 
-def _open_socket_file(path: Path, pages: Pages) -> _Open:
+def _open_socket_file(path: Path, pages: Pages, patience: float) -> _Open:
     """Made under another name and moved there, so that it never stands there with the wrong rights or without a server."""
     _must_be_free(path)
     new = path.with_name(f".{path.name}.{os.getpid()}")
     new.unlink(missing_ok=True)
     try:
-        server = _listening(_Server(socket.AF_UNIX, str(new), pages), before=lambda: new.chmod(SOCKET_MODE))
+        server = _Server(socket.AF_UNIX, str(new), pages, patience)
+        _listening(server, before=lambda: new.chmod(SOCKET_MODE))
         try:
             inode = new.lstat().st_ino
             new.replace(path)
