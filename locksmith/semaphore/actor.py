@@ -86,6 +86,18 @@ def look(store: Store, wanted: Sequence[str] = (), prefixes: Sequence[str] = ())
     return View(snapshot, Config.decode(keys.CFG, item.value) if item else None)
 
 
+def believe_absent(store: Store, view: View, key: str) -> None:
+    """Make sure that a key which the view does not show is absent, and not kept from us: Consul does that in silence.
+
+    Raises Denied, Unavailable.
+    """
+    if view.config is None:
+        store.probe(keys.CFG)
+        raise Denied("nothing is set up in the store under this prefix, or these credentials may not read it")
+    if not view.item(key):
+        store.probe(key)
+
+
 @dataclass(frozen=True, slots=True)
 class Done(Generic[T]):
     """Nothing (more) is to be written."""

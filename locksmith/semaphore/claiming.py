@@ -13,7 +13,7 @@ from locksmith.core import keys
 from locksmith.core.admission import GUARD_WATCHERS, MAX_TICKETS, Patience, Standing, Waiting, ordered, walk
 from locksmith.core.documents import Brake, Config, Guard, Hold, Holder, Phase, Ticket
 from locksmith.errors import Conflict, Corrupt, Denied, Rejected, Unknown
-from locksmith.semaphore.actor import PATIENCE, Actor, Done, Try, View, look, settle
+from locksmith.semaphore.actor import PATIENCE, Actor, Done, Try, View, believe_absent, look, settle
 from locksmith.stores import Check, Commit, Put
 
 MANY_GUARDS = 40
@@ -404,6 +404,7 @@ def cancel(actor: Actor, attempt: Attempt, patience: timedelta = PATIENCE) -> He
 
     def step() -> Done[Held | None] | Try[Held | None]:
         view = look(actor.store, [key, keys.own(attempt.node)])
+        believe_absent(actor.store, view, keys.CFG)
         ticket = view.document(key, Ticket)
         if ticket is not None and ticket.nonce == attempt.nonce:
             # Confirmed by the next look, which also sees whether a claim came first.

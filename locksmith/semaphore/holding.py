@@ -11,8 +11,8 @@ from datetime import datetime, timedelta
 from locksmith.core import keys
 from locksmith.core.documents import Brake, Failure, Guard, Holder, Phase, Request
 from locksmith.errors import Conflict, Corrupt, StoreError, Unknown
-from locksmith.semaphore.actor import PATIENCE, Actor, Done, Try, View, look, settle
-from locksmith.semaphore.claiming import Barred, Held, barred, held, stopped
+from locksmith.semaphore.actor import PATIENCE, Actor, Done, Try, View, believe_absent, look, settle
+from locksmith.semaphore.claiming import Barred, Held, barred, held, recount, stopped
 from locksmith.stores import Check, Commit, Put
 
 
@@ -88,6 +88,12 @@ def ours(view: View, slot: Slot) -> Held | None:
     return current if current is not None and current.ours(slot.token, slot.nonce) else None
 
 
+def _gone(actor: Actor, view: View, slot: Slot) -> Gone:
+    """Not ours any more, and surely so. Raises Denied when it may only be kept from us, StoreError."""
+    believe_absent(actor.store, view, slot.key)
+    return Gone(held(view, slot.node))
+
+
 def called_off(view: View, current: Held, slot: Slot, now: datetime | None) -> CalledOff | None:
     """Whether a mark on the holder, a pause, a hold or a halt forbids to go on."""
     holder = current.holder
@@ -105,7 +111,7 @@ def watch_over(actor: Actor, slot: Slot) -> Kept | CalledOff | Gone:
     view = look(actor.store, [slot.key, keys.brake(slot.group), keys.hold(slot.node)])
     current = ours(view, slot)
     if current is None:
-        return Gone(held(view, slot.node))
+        return _gone(actor, view, slot)
     return called_off(view, current, slot, actor.trusted_now()) or Kept(current)
 
 
@@ -126,7 +132,7 @@ def mark(
         view = look(actor.store, [slot.key])
         current = ours(view, slot)
         if current is None:
-            return Done(Gone(held(view, slot.node)))
+            return Done(_gone(actor, view, slot))
         changed = change(current.holder) if current.holder.gen not in written else None
         if changed is None:
             return Done(Kept(current))
@@ -169,7 +175,7 @@ def arm(  # noqa: PLR0913
     view = look(actor.store, [slot.key, keys.brake(slot.group), keys.hold(slot.node), request_key])
     current = ours(view, slot)
     if current is None:
-        return Gone(held(view, slot.node))
+        return _gone(actor, view, slot)
     if bar := barred(view, slot.group, ()):
         return bar
     if view.config is None or view.config.epoch != epoch:
@@ -208,11 +214,11 @@ def _settle_arm(actor: Actor, slot: Slot, attempt: str, error: Unknown) -> Armed
     """An arm of unknown fate holds only if the holder carries that very attempt."""
     try:
         view = look(actor.store, [slot.key])
+        current = ours(view, slot)
+        if current is None:
+            return _gone(actor, view, slot)
     except StoreError as later:
         raise error from later
-    current = ours(view, slot)
-    if current is None:
-        return Gone(held(view, slot.node))
     if current.holder.phase == Phase.ARMED and current.holder.attempt == attempt:
         return Armed(current)
     return Unsettled(f"the answer to the arm was lost ({error})")
@@ -250,7 +256,7 @@ def fail(actor: Actor, slot: Slot, check: str) -> Kept | Gone:
         view = look(actor.store, [slot.key, brake_key])
         current = ours(view, slot)
         if current is None:
-            return Done(Gone(held(view, slot.node)))
+            return Done(_gone(actor, view, slot))
         if current.holder.phase == Phase.FAILED:
             return Done(Kept(current))
         now, gen = actor.clock.wall(), actor.nonce()
@@ -306,8 +312,8 @@ def release(actor: Actor, slot: Slot, patience: timedelta = PATIENCE) -> Release
         view = look(actor.store, [slot.key, *needed])
         current = ours(view, slot)
         if current is None:
-            then_held = held(view, slot.node)
-            return Done(Released(by_hand=then_held is not None and then_held.holder.phase == Phase.MAINTENANCE))
+            by = _gone(actor, view, slot).by
+            return Done(Released(by_hand=by is not None and by.holder.phase == Phase.MAINTENANCE))
         if current.holder.then is not None and current.holder.phase != Phase.FAILED:
             left = by_hand(current.holder, actor.clock.wall())
             commit = Commit((Check(slot.key, current.mod),), (Put(slot.key, left.encode()),))
@@ -344,16 +350,22 @@ def put_back(actor: Actor, node: str, holder: Holder) -> Held:
     """After a restore of the store: our slot again, counts one up even above `effective`. Raises StoreError."""
     own = keys.own(node)
 
+    guards = [keys.guard(limit) for limit in holder.limits]
+
     def step() -> Done[Held] | Try[Held]:
-        view = look(actor.store, [own, *(keys.guard(limit) for limit in holder.limits)])
+        view = look(actor.store, [own, *guards])
+        if not all(view.item(guard) for guard in guards):
+            # Only with a recount may a guard be made: others may have put their holders back first.
+            view = look(actor.store, [own, *guards], [keys.OWNERS])
         current = held(view, node)
         if current is not None:
             return Done(current)
+        believe_absent(actor.store, view, own)
         gen = actor.nonce()
         checks, puts = [Check(own, 0)], [Put(own, replace(holder, gen=gen).encode())]
         for limit in holder.limits:
             key = keys.guard(limit)
-            guard = view.document(key, Guard) or Guard()
+            guard = view.document(key, Guard) or Guard(count=recount(view, limit))
             checks.append(Check(key, view.mod(key)))
             puts.append(Put(key, replace(guard, count=guard.count + 1, gen=gen).encode()))
         restored = replace(holder, gen=gen)
