@@ -166,7 +166,9 @@ def _adopt(agent: Agent, slot: SlotFact, at: Moment) -> Agent:
     owed = agent.owed
     if owed is not None and owed.nonce == slot.nonce and owed.token in (None, slot.token):
         stage = Stage.HELD if owed.stage == Stage.CLAIMING else owed.stage
-        return replace(owe(agent, token=slot.token, stage=stage), slot=slot)
+        # A claim that won while its agent died has no epoch in the journal yet: the holder stands in the store as it is now.
+        epoch = owed.epoch or (agent.ledger.home.epoch if agent.ledger.home else 0)
+        return replace(owe(agent, token=slot.token, stage=stage, epoch=epoch), slot=slot)
     made = Owed(
         node=agent.policy.home.node,
         nonce=slot.nonce,

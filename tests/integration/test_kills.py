@@ -16,7 +16,7 @@ from tests.integration.fleet.host import Ways
 from tests.integration.fleet.judges import judge_downs, judge_history, read_ledger
 from tests.integration.fleet.stores import counts, phases, three_consuls, three_etcds, tickets
 
-SLOTS = 3
+HOSTS, SLOTS, EACH = 30, 3, 12
 LIMIT = "group/fleet"
 HOOKS = ("10-drain",)
 WAYS = Ways(poll_interval="3s", dwell="600ms", retries=3, pre=HOOKS, undo=HOOKS, post=HOOKS, gate=True)
@@ -25,22 +25,20 @@ LIMIT_SECONDS = 480
 pytestmark = [pytest.mark.servers, pytest.mark.slow, pytest.mark.timeout(700)]
 
 
-@pytest.mark.parametrize(
-    ("store", "hosts", "each"), [(three_etcds, 30, 12), (three_consuls, 20, 7)], ids=["etcd", "consul"]
-)
-def test_nothing_is_lost_or_doubled(store, hosts: int, each: int) -> None:
+@pytest.mark.parametrize("store", [three_etcds, three_consuls], ids=["etcd", "consul"])
+def test_nothing_is_lost_or_doubled(store) -> None:
     seed = int(os.environ.get("LOCKSMITH_TEST_SEED") or random.SystemRandom().randrange(2**32))
     print(f"replay with LOCKSMITH_TEST_SEED={seed}")
     with ExitStack() as stack:
         raw = stack.enter_context(store())
         hardware = Hardware(boot_seconds=1.0, halt_seconds=1.0)
-        fleet = stack.enter_context(Fleet(raw, hosts, ways=WAYS, slots=SLOTS, hardware=hardware))
+        fleet = stack.enter_context(Fleet(raw, HOSTS, ways=WAYS, slots=SLOTS, hardware=hardware))
         for host in fleet.hosts:
             host.stage_update()
             host.sleep("gate@slot", 0.3)
             host.sleep("pre-reboot.10-drain", 0.3)
         fleet.start()
-        killer = Killer(fleet, raw.cluster, seed, each=each)
+        killer = Killer(fleet, raw.cluster, seed, each=EACH)
         end = time.monotonic() + LIMIT_SECONDS
         while not killer.over:
             assert not fleet.crashes, "\n".join(fleet.crashes)
@@ -50,8 +48,8 @@ def test_nothing_is_lost_or_doubled(store, hosts: int, each: int) -> None:
         print(f"{killer.done}; {fleet.summary()}")
         fleet.wait_all(fleet.rebooted_and_steady, "every host rebooted, every agent steady", LIMIT_SECONDS)
 
-        assert all(killer.done.by_phase[phase] >= max(5, each) for phase in PHASES)
-        assert killer.done.by_phase.total() >= len(PHASES) * each
+        assert all(killer.done.by_phase[phase] >= EACH for phase in PHASES)
+        assert killer.done.by_phase.total() >= len(PHASES) * EACH == 60
         assert (killer.done.leaders, bool(killer.done.armed_leader)) == (2, True)
         names = [host.name for host in fleet.hosts]
         assert {host.name: host.boots for host in fleet.hosts} == dict.fromkeys(names, 1)
@@ -67,5 +65,7 @@ def test_nothing_is_lost_or_doubled(store, hosts: int, each: int) -> None:
             assert history.problems == []
             assert history.most == {LIMIT: SLOTS}
             assert set(history.granted) == set(names)
+        # a store without a leader may call a drain off; nothing else may
+        assert {kind for host in fleet.hosts for kind in host.status()["called_off"]} <= {"store"}
         reboots = {host.name: host.status()["reboots"] for host in fleet.hosts}
         assert reboots == dict.fromkeys(names, {"healthy": 1})

@@ -396,10 +396,11 @@ def test_held_in_this_boot_goes_on_and_repeats_no_hook(phase):
 
 
 def test_held_in_this_boot_by_a_claim_of_which_nobody_knew():
-    mind = begun(ledger(owed(stage=Stage.CLAIMING, token=None)))
+    """Killed between the claim and its note in the journal: the epoch to arm under is the one that START sees."""
+    mind = begun(ledger(owed(stage=Stage.CLAIMING, token=None, epoch=0)))
     mind.hear(says(staged()), found(slot()))
     assert isinstance(mind.state, Draining)
-    assert (mind.owed.token, mind.owed.stage) == (7, Stage.HELD)
+    assert (mind.owed.token, mind.owed.stage, mind.owed.epoch) == (7, Stage.HELD, 1)
 
 
 def test_held_in_this_boot_and_called_off_goes_on_undoing():
