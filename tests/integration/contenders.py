@@ -13,6 +13,7 @@ import threading
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import NoReturn
 
@@ -85,6 +86,13 @@ def fare(actor: Actor, node: str, group: str) -> dict[str, object]:
     return {"node": node, "code": 0, "kind": None}
 
 
+def connected(loaded: Config, group: str, node: str, wrap: Callable[[Store], Store]) -> Callable[[], dict[str, object]]:
+    """A wish on a store that has answered once already."""
+    actor = operator(loaded, open_store(loaded))
+    look(actor.store)
+    return partial(fare, replace(actor, store=wrap(actor.store)), node, group)
+
+
 def contend(loaded: Config, group: str, count: int, wrap: Callable[[Store], Store]) -> list[dict[str, object]]:
     """Let `count` processes loose at once."""
     ready, say_ready = os.pipe()
@@ -95,7 +103,7 @@ def contend(loaded: Config, group: str, count: int, wrap: Callable[[Store], Stor
         child = os.fork()
         if child == 0:
             os.close(let_go)
-            _child(loaded, group, f"node{number}", wrap, say_ready, go, tell)
+            _child(partial(connected, loaded, group, f"node{number}", wrap), say_ready, go, tell)
         children.append(child)
     for end in (say_ready, go, tell):
         os.close(end)
@@ -117,19 +125,16 @@ def contend(loaded: Config, group: str, count: int, wrap: Callable[[Store], Stor
     return outcomes
 
 
-def _child(
-    loaded: Config, group: str, node: str, wrap: Callable[[Store], Store], say_ready: int, go: int, tell: int
-) -> NoReturn:
+def _child(wanting: Callable[[], Callable[[], dict[str, object]]], say_ready: int, go: int, tell: int) -> NoReturn:
+    """Connect, wait at the barrier, want."""
     try:
-        actor = operator(loaded, open_store(loaded))
-        look(actor.store)
-        actor = replace(actor, store=wrap(actor.store))
+        want = wanting()
         os.write(say_ready, b".")
         os.read(go, 1)
-        outcome = fare(actor, node, group)
+        outcome = want()
         os.write(tell, (json.dumps(outcome) + "\n").encode())
     except BaseException as error:  # noqa: BLE001 - a child must never return into the loop that forks
-        os.write(2, f"{node}: {error!r}\n".encode())
+        os.write(2, f"{error!r}\n".encode())
     finally:
         os._exit(0)
 
@@ -139,9 +144,9 @@ def main(file: str, group: str, count: str, *control: str) -> None:
     loaded = config.load(Path(file), environ={})
     match loaded.store and loaded.store.url.kind:
         case "etcd":
-            import locksmith.stores.etcd  # noqa: F401, PLC0415
+            import locksmith.stores.etcd  # noqa: PLC0415
         case "consul":
-            import locksmith.stores.consul  # noqa: F401, PLC0415
+            import locksmith.stores.consul  # noqa: PLC0415
         case _:
             import locksmith.stores.sqlite  # noqa: F401, PLC0415
     wrap: Callable[[Store], Store] = OneAttempt if control == ("one-attempt",) else lambda store: store

@@ -1,7 +1,7 @@
 """Where a test lets lockctl and the semaphore's functions act: a fresh prefix of a real store, and ways to fill it.
 
-Plain Python, no pytest: the benchmarks use it too. What stands in the store is put there by the functions that agents use, so that a
-test of lockctl meets what it would meet in a fleet.
+Plain Python, no pytest: the benchmarks use it too. What stands in the store is put there by the functions that agents use,
+so that a test of lockctl meets what it would meet in a fleet.
 """
 
 import contextlib
