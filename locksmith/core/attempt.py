@@ -40,7 +40,7 @@ from locksmith.core.events import (
     StoreFailed,
     Tick,
 )
-from locksmith.core.facts import Moment, SlotFact
+from locksmith.core.facts import Moment, SlotFact, Strategy
 from locksmith.core.ledger import LastReboot, Stage
 from locksmith.core.states import Agent, Arming, Draining, Rebooting, Releasing, Steady, Stuck, Undoing
 from locksmith.core.turn import (
@@ -112,8 +112,11 @@ def _next_hook(agent: Agent, at: Moment) -> Turn:
 
 
 def _gated(agent: Agent, answers: tuple[Answer, ...], at: Moment) -> Turn | None:
-    """Call it off if a gate closed; None: all open."""
+    """Call it off if a gate closed or the configuration wants another strategy now; None: all open."""
     agent = replace(agent, gates=answers)
+    slotless = agent.owed is not None and agent.owed.slotless
+    if agent.policy.strategy is not (Strategy.REBOOT if slotless else Strategy.LOCK):
+        return undo(agent, "strategy", "the strategy has changed", at)
     wanted = wish(agent, at)
     reasons = gate_reasons(agent, answers, wanted.ignore if wanted else (), at)
     if reasons:

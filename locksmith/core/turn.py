@@ -17,7 +17,7 @@ Turn = tuple[Agent, tuple[Effect, ...]]
 
 REQUEST = "request"
 """The name of the provider that an operator's `lockctl reboot` is."""
-NO_PENALTY = frozenset({"paused", "halted", "hold", "withdrawn", "stopped", "maintenance", "revoked"})
+NO_PENALTY = frozenset({"paused", "halted", "hold", "withdrawn", "stopped", "maintenance", "revoked", "strategy"})
 """Called off by somebody's will: the cool-down is the first one, it does not double."""
 NO_PROVIDER_WAIT = timedelta(minutes=5)
 """How often an agent without a provider looks for an operator's request."""

@@ -137,6 +137,9 @@ def on_queued(agent: Agent, state: Queued, event: Event, at: Moment) -> Turn:
     """Waiting for slots; a pause or a halt never costs the place."""
     if state.leaving is not None:
         return _on_leaving(agent, state, event, at)
+    if agent.policy.strategy is not Strategy.LOCK and not isinstance(event, SlotTaken | StopAsked):
+        # The configuration was read again meanwhile.
+        return leave(agent, [Reason("strategy", "strategy", "the strategy has changed", at.wall)], at)
     match event:
         case Tick() | Woken() | Poke():
             return _ask(agent, state, at)

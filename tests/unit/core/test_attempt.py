@@ -221,6 +221,14 @@ def test_an_arm_that_is_confirmed_after_it_was_called_off_does_not_reboot():
     assert isinstance(mind.state, Undoing)
 
 
+@pytest.mark.parametrize("strategy", [Strategy.OFF, Strategy.OBSERVE, Strategy.REBOOT])
+@pytest.mark.parametrize(("state", "stage"), [(Draining(), "drain"), (Arming(), "arm")])
+def test_another_strategy_after_a_reload_calls_it_off(state, stage, strategy):
+    mind = Mind(agent(state, ledger(owed()), slot=slot(), policy=policy(strategy=strategy)))
+    assert mind.hear(ev.GatesAnswered(stage, ())) == TAKE_BACK
+    assert undoing(mind) == "strategy"
+
+
 def test_a_gate_that_a_request_ignores_does_not_call_it_off():
     asked = Mind(agent(Arming(), ledger(owed()), slot=slot(), request=REQUEST))
     assert asked.hear(ev.GatesAnswered("arm", (closed(),))) == TAKE_BACK
@@ -436,7 +444,9 @@ def test_the_cool_down_doubles_to_its_cap_with_jitter(chance):
         assert expected * 0.75 <= wait <= expected * 1.25
 
 
-@pytest.mark.parametrize("kind", ["paused", "halted", "hold", "withdrawn", "stopped", "maintenance", "revoked"])
+@pytest.mark.parametrize(
+    "kind", ["paused", "halted", "hold", "withdrawn", "stopped", "maintenance", "revoked", "strategy"]
+)
 def test_what_somebody_wanted_does_not_double_the_cool_down(kind):
     mind = Mind(agent(Releasing(), ledger(owed(called_off=kind))))
     mind.hear(ev.ReleaseDone())

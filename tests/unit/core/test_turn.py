@@ -46,8 +46,13 @@ def test_a_total_is_a_new_value():
 
 @pytest.mark.parametrize(
     ("book", "ticket"),
-    [(ledger(owed(ticket="q/old/n1")), "q/old/n1"), (ledger(), "q/web/n1"), (Ledger(), None), (ledger(owed(ticket="")), "q/web/n1")],
-)  # fmt: skip
+    [
+        (ledger(owed(ticket="q/old/n1")), "q/old/n1"),
+        (ledger(), "q/web/n1"),
+        (Ledger(), None),
+        (ledger(owed(ticket="")), "q/web/n1"),
+    ],
+)
 def test_start_names_the_ticket_to_delete(book, ticket):
     _, (recover,) = restart(agent(book=book), at())
     assert recover.ticket == ticket

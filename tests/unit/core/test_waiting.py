@@ -524,3 +524,11 @@ def test_the_slot_is_drained_with_the_epoch_of_the_claim():
     assert mind.hear(ev.SlotTaken(slot(), 5)) == (do.WatchHolder(), do.AskGates("drain"))
     assert isinstance(mind.state, Draining)
     assert (mind.owed.token, mind.owed.epoch, mind.owed.stage) == (7, 5, Stage.HELD)
+
+
+@pytest.mark.parametrize("strategy", [Strategy.OFF, Strategy.OBSERVE, Strategy.REBOOT])
+def test_another_strategy_after_a_reload_leaves_the_queue(strategy):
+    mind = queued(policy=policy(strategy=strategy))
+    assert mind.hear(ev.Poke()) == (do.CancelTicket(),)
+    mind.hear(ev.Cancelled(None))
+    assert reasons(mind) == [("strategy", "strategy")]
