@@ -1,6 +1,7 @@
 """Whatever happens, in whatever order: the machine goes on, says so, and reboots only after its own arm."""
 
 import json
+from dataclasses import dataclass, replace
 from datetime import timedelta
 
 from hypothesis import HealthCheck, given, settings
@@ -10,8 +11,20 @@ from locksmith.core import effects as do
 from locksmith.core import events as ev
 from locksmith.core.facts import HoldFact, RequestFact, SlotFact, Strategy
 from locksmith.core.ledger import LastReboot, Ledger, Stage
+from locksmith.core.needs import Answer as NeedAnswer
 from locksmith.core.needs import NeedUnknown, NotNeeded
-from locksmith.core.states import STATE_NAMES, Agent, Arming, Rebooting, Starting, Stuck, Undoing, Verifying
+from locksmith.core.states import (
+    STATE_NAMES,
+    Agent,
+    Arming,
+    Blocked,
+    Rebooting,
+    Starting,
+    Steady,
+    Stuck,
+    Undoing,
+    Verifying,
+)
 from locksmith.core.telling import steps, tell, verdict
 from locksmith.core.verdict import Answer, Closed, Open, Unknown
 from tests.fakes.mind import (
@@ -160,8 +173,8 @@ LONG = settings(
 )
 
 
-def hear(mind: Mind, event: ev.Event, wait: float, chance: float) -> Agent:
-    """One event; gives the agent before it."""
+def hear(mind: Mind, event: ev.Event, wait: float, chance: float) -> tuple[Agent, ev.Event]:
+    """One event; gives the agent before it, and what it really heard."""
     before = mind.agent
     mind.chance = chance
     if isinstance(event, ev.ArmDone) and event.attempt == "mine" and before.owed is not None:
@@ -170,7 +183,7 @@ def hear(mind: Mind, event: ev.Event, wait: float, chance: float) -> Agent:
         # The loop ticks when that is wanted; a Tick that comes later is one of those that come anyway.
         wait = max(wait, before.wake_at - mind.moment.boottime)
     mind.hear(event, wait=wait)
-    return before
+    return before, event
 
 
 @LONG
@@ -194,7 +207,7 @@ def test_whatever_happens_it_goes_on_and_says_so(life, history):
 def test_it_reboots_only_after_its_own_arm_and_claims_only_by_strategy(life, history):
     mind = Mind(life.agent)
     for event, wait, chance in history:
-        before = hear(mind, event, wait, chance)
+        before, heard = hear(mind, event, wait, chance)
         kinds = {type(effect) for effect in mind.effects}
         if do.Reboot in kinds:
             assert isinstance(before.state, Arming)
@@ -202,9 +215,9 @@ def test_it_reboots_only_after_its_own_arm_and_claims_only_by_strategy(life, his
             assert mind.owed.called_off is None
             assert mind.owed.stage == Stage.ARMED
             if not mind.owed.slotless:
-                assert isinstance(event, ev.ArmDone)
+                assert isinstance(heard, ev.ArmDone)
                 assert before.owed is not None
-                assert before.owed.attempt == mind.owed.attempt != ""
+                assert heard.attempt == before.owed.attempt == mind.owed.attempt != ""
         if do.Arm in kinds:
             assert mind.owed.stage == Stage.ARMED
             assert before.owed is None or before.owed.attempt != mind.owed.attempt
@@ -235,6 +248,71 @@ def test_a_storm_of_ticks_never_wakes_at_once_without_doing_anything(life, histo
         assert mind.effects or mind.agent.wake_at is None or mind.agent.wake_at >= mind.moment.boottime + 1
 
 
+@dataclass(frozen=True)
+class World:
+    """What answers always the same. `sees` None: the store is away."""
+
+    sees: ev.FoundAtStart | None
+    says: tuple[NeedAnswer, ...]
+    gates: tuple[Answer, ...]
+    health: tuple[Answer, ...]
+    pending: str | None
+
+    def answer(self, effect: do.Effect) -> ev.Event | None:
+        away = ev.StoreFailed(type(effect).__name__.lower(), "unavailable", "no answer")
+        match effect:
+            case do.Recover() | do.SteadyLook() if self.sees is not None:
+                return replace(self.sees, start=isinstance(effect, do.Recover))
+            case do.AskProviders():
+                return ev.ProvidersAnswered(self.says)
+            case do.AskGates(stage):
+                return ev.GatesAnswered(stage, self.gates)
+            case do.AskHealth():
+                return ev.HealthAnswered(self.health)
+            case do.ListHooks(stage):
+                return ev.HooksListed(stage, ("10-a",))
+            case do.RunHook(stage, name):
+                return ev.HookEnded(stage, name, "exit code 1")
+            case do.Reboot():
+                return ev.RebootTold()
+            case do.AskPending():
+                return ev.PendingSeen(self.pending)
+            case do.MarkPhase() | do.MarkFailed():
+                return replace(away, act="mark")
+            case do.CancelTicket():
+                return replace(away, act="cancel")
+            case do.WatchHolder() | do.UnwatchHolder() | do.WatchOwnKey() | do.StopHook() | do.DropRequest():
+                return None
+            case _:
+                return away
+
+
+worlds = st.builds(World, st.none() | founds, needs, answers, answers, st.sampled_from([None, "a job"]))
+
+
+@LONG
+@given(lives, worlds, st.floats(0.2, 0.9))
+def test_where_nothing_changes_it_asks_now_and_then_and_not_all_the_time(life, world, chance):
+    mind = Mind(life.agent)
+    mind.chance = chance
+    mind.hear(ev.Poke())
+    inbox = [world.answer(effect) for effect in mind.effects]
+    began = mind.after
+    for _ in range(60):
+        answered = 0
+        while inbox:
+            answered += 1
+            assert answered < 40, "it asks without end"
+            if (event := inbox.pop(0)) is not None:
+                inbox += [world.answer(effect) for effect in mind.hear(event)]
+        wakes = [mind.agent.wake_at] if mind.agent.wake_at is not None else []
+        if isinstance(mind.state, Steady | Blocked):
+            wakes.append(mind.agent.next_look)
+        due = min(wakes, default=mind.moment.boottime + 60)
+        inbox += [world.answer(effect) for effect in mind.hear(ev.Tick(), wait=max(0.0, due - mind.moment.boottime))]
+    assert mind.after - began > 30, f"60 rounds in {mind.after - began} s"
+
+
 @LONG
 @given(lives, histories)
 def test_a_shutdown_of_the_system_is_always_the_end(life, history):
@@ -253,7 +331,7 @@ def test_what_is_owed_is_forgotten_only_when_it_is_over(life, history):
     """A token leaves the journal by a release, by a look at the store, or with a slot that is gone."""
     mind = Mind(life.agent)
     for event, wait, chance in history:
-        before = hear(mind, event, wait, chance)
+        before, _ = hear(mind, event, wait, chance)
         if before.owed is not None and before.owed.token is not None and mind.agent.owed is None:
             gone = getattr(before.state, "slot_gone", False) or before.owed.slotless
             looked = isinstance(event, ev.FoundAtStart | ev.ReleaseDone | ev.SlotGone | ev.HolderSeen | ev.Cancelled)
