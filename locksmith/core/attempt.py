@@ -50,17 +50,20 @@ from locksmith.core.turn import (
     counted,
     gate_reasons,
     go,
+    is_wanted,
     later,
     note,
     owe,
+    passed_over,
     restart,
-    wish,
 )
 from locksmith.core.verdict import Answer
 
 PRE, UNDO, POST = "pre-reboot", "undo", "post-reboot"
 ARM_TRIES = 5
 RETRY_WAIT = timedelta(seconds=30)
+GATES_FRESH = 2.0
+"""Seconds for which an answer of the gates is good enough to arm once more."""
 
 
 # ------------------------------------------------------------------------------------------------ draining
@@ -117,8 +120,7 @@ def _gated(agent: Agent, answers: tuple[Answer, ...], at: Moment) -> Turn | None
     slotless = agent.owed is not None and agent.owed.slotless
     if agent.policy.strategy is not (Strategy.REBOOT if slotless else Strategy.LOCK):
         return undo(agent, "strategy", "the strategy has changed", at)
-    wanted = wish(agent, at)
-    reasons = gate_reasons(agent, answers, wanted.ignore if wanted else (), at)
+    reasons = gate_reasons(agent, answers, passed_over(agent, at), at)
     if reasons:
         return undo(agent, reasons[0].kind, reasons[0].text, at)
     return None
@@ -138,7 +140,7 @@ def _doubts(agent: Agent, away_since: float | None, event: Event, at: Moment) ->
             if at.boottime - started >= agent.policy.store_grace.total_seconds():
                 return undo(agent, "store", f"the store has been away too long: {text}", at)
             return _away(agent, started, at), ()
-        case ProvidersAnswered() if wish(agent, at) is None:
+        case ProvidersAnswered() if not is_wanted(agent, at):
             return undo(agent, "withdrawn", "the update was withdrawn", at)
         case JournalFailed(text=text):
             return undo(agent, "journal", text, at)
@@ -162,14 +164,15 @@ def _away(agent: Agent, since: float | None, at: Moment) -> Agent:
 
 def begin_arm(agent: Agent, at: Moment) -> Turn:
     """All hooks are done, or an armed holder is to be armed anew: ask the gates once more."""
-    return go(agent, Arming(), at, wake_at=None), (AskGates("arm"),)
+    away = agent.state.store_away_since if isinstance(agent.state, Draining) else None
+    return go(agent, Arming(store_away_since=away), at, wake_at=None), (AskGates("arm"),)
 
 
 def on_arming(agent: Agent, state: Arming, event: Event, at: Moment) -> Turn:
     """Arming: the journal names the attempt, the commit confirms it."""
     match event:
         case GatesAnswered("arm", answers):
-            return _gated(agent, answers, at) or _arm(agent, state, at)
+            return _gated(agent, answers, at) or _arm(agent, replace(state, gates_at=at.boottime), at)
         case ArmDone(attempt) if agent.owed is not None and attempt == agent.owed.attempt:
             return _tell(owe(agent, armed_at=at.wall), at)
         case ArmRefused(kind, reason):
@@ -183,6 +186,8 @@ def on_arming(agent: Agent, state: Arming, event: Event, at: Moment) -> Turn:
             if isinstance(agent.state, Arming):
                 agent = replace(agent, wake_at=at.boottime + 1 + 4 * at.chance)
             return agent, effects
+        case Tick() if state.attempt and at.boottime - state.gates_at > GATES_FRESH:
+            return replace(agent, wake_at=None), (AskGates("arm"),)
         case Tick() if state.attempt:
             return _arm(agent, state, at)
         case _:

@@ -38,10 +38,11 @@ class Home:
 class Owed:
     """An attempt that is not over. `token` None: the claim may have won, nobody knows.
 
-    `slotless` marks an attempt of strategy `reboot`. `request` is the operator's request that it serves. `arms` counts the
-    arms in `boot`, the boot it began in. `started` are the pre hooks begun, `finished` those ended well, `undone` those
-    taken back, `post_done` the post hooks finished in `verify_boot`; `verify_since` is that boot's boot-time clock in
-    seconds at the first VERIFY. `result` is what the attempt will be counted as when it is released.
+    `slotless` marks an attempt of strategy `reboot`. `request` is the operator's request that it serves, `ignore` what that one
+    passes over; both outlive the request, which the first arm deletes. `arms` counts the arms in `boot`, the boot it began
+    in. `started` are the pre hooks begun, `finished` those ended well, `undone` those taken back, `post_done` the post hooks
+    finished in `verify_boot`; `verify_since` is that boot's boot-time clock in seconds at the first VERIFY. `result` is what
+    the attempt will be counted as when it is released.
     """
 
     node: str
@@ -61,6 +62,7 @@ class Owed:
     origin: str | None = None
     target: str | None = None
     request: str | None = None
+    ignore: tuple[str, ...] = ()
     attempt: str = ""
     arms: int = 0
     started: tuple[str, ...] = ()

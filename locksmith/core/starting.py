@@ -9,7 +9,7 @@ from locksmith.core.events import Event, FoundAtStart, JournalFailed, Poke, PutB
 from locksmith.core.facts import Moment, SlotFact, Strategy
 from locksmith.core.ledger import LastReboot, Owed, Stage
 from locksmith.core.states import Agent, Conflicted, Draining, Rebooting, Starting, Unready
-from locksmith.core.turn import Turn, backoff, counted, evaluate, go, later, note, owe, restart, wish
+from locksmith.core.turn import Turn, backoff, counted, evaluate, go, is_wanted, later, note, owe, restart
 from locksmith.core.verifying import begin_verify
 from locksmith.core.waiting import maintenance
 
@@ -103,7 +103,9 @@ def _booted_since(agent: Agent, owed: Owed) -> bool:
 
 def _table(agent: Agent, found: FoundAtStart, at: Moment) -> Turn:
     """The first row that fits."""
-    agent = replace(agent, hold=found.hold, request=found.request, next_look=later(at, agent.policy.look_interval * 1.1, 0.09))
+    agent = replace(
+        agent, hold=found.hold, request=found.request, next_look=later(at, agent.policy.look_interval * 1.1, 0.09)
+    )
     if found.clash is not None:
         other = found.clash.host or "another machine"
         return go(agent, Conflicted(other), at, wake_at=later(at, AGAIN, 0.2)), ()
@@ -219,7 +221,7 @@ def _held(agent: Agent, slot: SlotFact, at: Moment) -> Turn:
 def _unwanted(agent: Agent, owed: Owed, at: Moment) -> str | None:
     if owed.called_off is not None:
         return owed.called_off
-    if wish(agent, at) is None and not agent.unsure:
+    if not is_wanted(agent, at) and not agent.unsure:
         return "withdrawn"
     if agent.policy.strategy is not Strategy.LOCK:
         return "strategy"

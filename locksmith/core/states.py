@@ -68,10 +68,11 @@ class Undoing:
 
 @dataclass(frozen=True, slots=True)
 class Arming:
-    """Gates are asked once more, the arm commit is under way. `asked` False: gates not answered yet."""
+    """Gates are asked once more, the arm commit is under way. `attempt` empty: not answered yet; `gates_at`: when they did."""
 
     attempt: str = ""
     tries: int = 0
+    gates_at: float = 0.0
     store_away_since: float | None = None
 
 
@@ -184,8 +185,9 @@ class Agent:
     """Everything the machine decides by.
 
     `needs` are the providers' last known needs, `unsure` those without an answer; `gates` the last answers of gates and
-    windows; `wake_at` the boot-time second at which a Tick is wanted; `next_look` that of the next steady look;
-    `stopping` says that the process was asked to end and `done` that it may.
+    windows; `crowded` the reason that the queue was too full, which holds until the boot-time second `crowded_until`;
+    `wake_at` the boot-time second at which a Tick is wanted; `next_look` that of the next steady look; `stopping` says that
+    the process was asked to end and `done` that it may.
     """
 
     policy: Policy
@@ -205,6 +207,8 @@ class Agent:
     slot: SlotFact | None = None
     store_error: str | None = None
     store_down_since: Moment | None = None
+    crowded: Reason | None = None
+    crowded_until: float = 0.0
     reason_since: Mapping[str, datetime] = field(default_factory=dict)
     wake_at: float | None = None
     next_look: float = 0.0

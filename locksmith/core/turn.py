@@ -7,7 +7,7 @@ from typing import Any
 from locksmith.core import keys
 from locksmith.core.effects import AskGates, Effect, Recover
 from locksmith.core.facts import Moment, Reason, Strategy
-from locksmith.core.ledger import Owed
+from locksmith.core.ledger import Owed, Stage
 from locksmith.core.needs import Need
 from locksmith.core.states import Agent, Blocked, Starting, State, Steady
 from locksmith.core.verdict import Answer, Open, blockers
@@ -119,6 +119,19 @@ def wish(agent: Agent, at: Moment) -> Wish | None:
     )
 
 
+def is_wanted(agent: Agent, at: Moment) -> bool:
+    """Whether the attempt under way has a reason still; an armed one keeps that of the request which its arm has deleted."""
+    owed = agent.owed
+    served = owed is not None and owed.request is not None and owed.stage == Stage.ARMED
+    return served or wish(agent, at) is not None
+
+
+def passed_over(agent: Agent, at: Moment) -> tuple[str, ...]:
+    """What the operator's request behind this attempt ignores, also after its arm has deleted the request."""
+    wanted = wish(agent, at)
+    return (*(agent.owed.ignore if agent.owed is not None else ()), *(wanted.ignore if wanted is not None else ()))
+
+
 def since(agent: Agent, name: str, at: Moment) -> Any:
     """Since when a reason holds."""
     return agent.reason_since.get(name, at.wall)
@@ -153,6 +166,8 @@ def pure_reasons(agent: Agent, wanted: Wish, at: Moment) -> list[Reason]:
     if ledger.cooldown_until is not None and at.wall < ledger.cooldown_until:
         text = f"cooling down after {ledger.failures} called-off attempt(s)" if ledger.failures else "cooling down"
         found.append(Reason("cooldown", "cooldown", text, since(agent, "cooldown", at), ledger.cooldown_until))
+    if agent.crowded is not None and at.boottime < agent.crowded_until:
+        found.append(agent.crowded)
     return found
 
 
@@ -223,4 +238,5 @@ def attempt_of(agent: Agent, wanted: Wish, at: Moment, *, slotless: bool) -> Owe
         origin=wanted.origin,
         target=wanted.target,
         request=wanted.request,
+        ignore=wanted.ignore,
     )

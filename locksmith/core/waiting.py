@@ -38,6 +38,7 @@ from locksmith.core.turn import (
     later,
     note,
     owe,
+    passed_over,
     pure_reasons,
     restart,
     since,
@@ -145,10 +146,11 @@ def on_queued(agent: Agent, state: Queued, event: Event, at: Moment) -> Turn:
             return _ask(agent, state, at)
         case StandingInLine() as standing:
             return _stand(agent, state, standing, at)
+        case FoundAtStart(start=False) as found:
+            return _heard(agent, found, at)
         case GatesAnswered("queue", answers):
             agent = replace(agent, gates=answers)
-            wanted = wish(agent, at)
-            reasons = gate_reasons(agent, answers, wanted.ignore if wanted else (), at)
+            reasons = gate_reasons(agent, answers, passed_over(agent, at), at)
             return leave(agent, reasons, at) if reasons else (agent, ())
         case ProvidersAnswered() if wish(agent, at) is None:
             return leave(agent, [Reason("withdrawn", "update", "the update was withdrawn", at.wall)], at)
@@ -205,7 +207,18 @@ def _ask(agent: Agent, state: Queued, at: Moment) -> Turn:
     if at.boottime < state.next_gates:
         return agent, (Claim(),)
     gates_at = later(at, agent.policy.poll_interval)
-    return go(agent, replace(state, next_gates=gates_at), at), (Claim(), AskGates("queue"))
+    look: tuple[Effect, ...] = (SteadyLook(),) if agent.owed is not None and agent.owed.request is not None else ()
+    return go(agent, replace(state, next_gates=gates_at), at), (*look, Claim(), AskGates("queue"))
+
+
+def _heard(agent: Agent, found: FoundAtStart, at: Moment) -> Turn:
+    """What became of the operator's request that we queue for: taken back, or replaced by a newer one."""
+    agent = replace(agent, request=found.request)
+    if wish(agent, at) is None:
+        return leave(agent, [Reason("withdrawn", "request", "the request was taken back", at.wall)], at)
+    if found.request is not None and agent.owed is not None and agent.owed.request is not None:
+        agent = owe(agent, request=found.request.identity, ignore=found.request.ignore)
+    return agent, ()
 
 
 def _stand(agent: Agent, state: Queued, standing: StandingInLine, at: Moment) -> Turn:
@@ -244,6 +257,9 @@ def _on_leaving(agent: Agent, state: Queued, event: Event, at: Moment) -> Turn:
                 return go(agent, Steady(), at, done=True), ()
             if reasons[0].kind in ("withdrawn", "maintenance", "identity"):
                 return restart(agent, at)
+            if reasons[0].kind == "queue_full" and reasons[0].until is not None:
+                until = at.boottime + (reasons[0].until - at.wall).total_seconds()
+                agent = replace(agent, crowded=reasons[0], crowded_until=until)
             return block(agent, reasons, at), ()
         case Cancelled(SlotFact() as slot):
             return begin_release(replace(owe(agent, token=slot.token), slot=slot), at)

@@ -1,12 +1,30 @@
 """Corners that a review of the machine against its design found, each driven event by event over hours of virtual time."""
 
+from dataclasses import replace
+from datetime import timedelta
+
 import pytest
 
 from locksmith.core import effects as do
 from locksmith.core import events as ev
 from locksmith.core.ledger import Stage
-from locksmith.core.states import Releasing, Steady, Verifying
-from tests.fakes.mind import NEXT_BOOT, Mind, agent, at, closed, ledger, opened, owed
+from locksmith.core.states import Arming, Blocked, Draining, Queued, Releasing, Steady, Undoing, Verifying
+from tests.fakes.mind import (
+    NEXT_BOOT,
+    NOTHING,
+    REQUEST,
+    Mind,
+    agent,
+    at,
+    closed,
+    found,
+    ledger,
+    opened,
+    owed,
+    says,
+    slot,
+    staged,
+)
 
 BOOTED = {"stage": Stage.VERIFYING, "verify_boot": NEXT_BOOT, "verify_since": at(0).boottime, "boot": "boot-2/0"}
 
@@ -54,3 +72,101 @@ def test_without_a_slot_a_post_hook_that_fails_past_the_deadline_is_no_busy_loop
     live(mind, 3600, lambda _: opened("app", "health"))
     assert isinstance(mind.state, Verifying)
     assert "10-x" in mind.state.check
+
+
+# ---------------------------------------------------------------- waiting
+
+
+def queued(**changes) -> Mind:
+    """The ticket stands."""
+    claiming = owed(stage=Stage.CLAIMING, token=None, epoch=0, **changes.pop("owes", {}))
+    return Mind(agent(Queued(enqueued=True, rank=3, next_gates=at(60).boottime), ledger(claiming), **changes))
+
+
+def test_a_full_queue_is_tried_again_after_its_wait_and_not_at_each_poll():
+    mind = queued()
+    mind.hear(ev.EnqueueRefused("queue_full", "the queue of the group is full", timedelta(seconds=600)))
+    mind.hear(ev.Cancelled(None))
+    assert isinstance(mind.state, Blocked)
+    while isinstance(mind.state, Blocked):
+        mind.hear(says(staged()), wait=30)  # the feeder's poll
+        if do.AskGates("queue") in mind.effects:
+            mind.hear(ev.GatesAnswered("queue", ()))
+    assert 600 <= mind.after < 660
+
+
+# ---------------------------------------------------------------- arming
+
+
+def arming() -> Mind:
+    mind = Mind(agent(Arming(), ledger(owed()), slot=slot()))
+    mind.hear(ev.GatesAnswered("arm", ()))
+    assert mind.effects == (do.Arm(),)
+    return mind
+
+
+def test_the_gates_are_asked_again_when_the_arm_had_to_wait_for_the_store():
+    mind = arming()
+    for _ in range(20):
+        mind.hear(ev.StoreFailed("arm", "unavailable", "no endpoint"), wait=5)
+        mind.wake()
+        if mind.effects == (do.AskGates("arm"),):
+            break
+    else:
+        pytest.fail("a window may have closed meanwhile, and nobody asked")
+    mind.hear(ev.GatesAnswered("arm", (closed("windows", "window"),)))
+    assert isinstance(mind.state, Undoing)
+    assert mind.state.kind == "window"
+
+
+def test_an_arm_that_lost_a_race_is_sent_again_at_once():
+    mind = arming()
+    mind.hear(ev.ArmUnsettled("others"))
+    mind.wake()
+    assert mind.effects == (do.Arm(),)
+
+
+def test_the_grace_for_a_store_that_is_away_counts_from_its_first_failure():
+    mind = Mind(agent(Draining(hook="10-a", pending=("10-a",)), ledger(owed()), slot=slot()))
+    mind.hear(ev.StoreFailed("watch", "unavailable", "no endpoint"))
+    mind.hear(ev.HookEnded("pre-reboot", "10-a", None), wait=500)
+    mind.hear(ev.GatesAnswered("arm", ()))
+    mind.hear(ev.StoreFailed("arm", "unavailable", "no endpoint"), wait=101)
+    assert isinstance(mind.state, Undoing)
+
+
+# ---------------------------------------------------------------- an operator's request
+
+
+def asked_to_arm() -> Mind:
+    """An attempt that only an operator asked for, whose arm has deleted the request; then the process is restarted."""
+    owes = owed(provider="request", request="req-1", ignore=("gate",), stage=Stage.ARMED, arms=1, attempt="a-1")
+    mind = Mind(agent(None, ledger(owes), needs={}))
+    mind.hear(found(slot(phase="armed", attempt="a-1")))
+    assert mind.effects == (do.AskPending(),)
+    return mind
+
+
+def test_a_reboot_on_request_that_was_armed_is_issued_again_after_a_restart():
+    mind = asked_to_arm()
+    mind.hear(ev.PendingSeen(None))
+    assert mind.effects == (do.AskGates("arm"),), mind.told
+    mind.hear(NOTHING)
+    mind.hear(ev.GatesAnswered("arm", (closed("backup", "gate"),)))
+    assert mind.effects == (do.Arm(),), "the operator's word on gates stands"
+
+
+def test_a_request_that_is_taken_back_takes_its_node_out_of_the_queue():
+    mind = queued(owes={"provider": "request", "request": "req-1"}, needs={}, request=REQUEST)
+    mind.hear(ev.Tick(), wait=70)
+    assert do.SteadyLook() in mind.effects
+    mind.hear(found(request=None, start=False))
+    assert mind.effects == (do.CancelTicket(),)
+    assert mind.owed.called_off == "withdrawn"
+
+
+def test_a_request_that_was_replaced_is_the_one_that_is_served():
+    mind = queued(owes={"provider": "request", "request": "req-1"}, needs={}, request=REQUEST)
+    mind.hear(found(request=replace(REQUEST, identity="req-2"), start=False))
+    assert isinstance(mind.state, Queued)
+    assert mind.owed.request == "req-2"
