@@ -23,6 +23,7 @@ from locksmith.core.admission import Patience
 from locksmith.core.documents import NodeRecord, Phase
 from locksmith.core.ledger import Owed
 from locksmith.core.states import Agent
+from locksmith.core.turn import REQUEST
 from locksmith.core.verdict import Answer, Open
 from locksmith.errors import Damaged, LocksmithError
 from locksmith.hooks import HookCancelled, HookContext, HookDone, HookFailed, Stage
@@ -245,6 +246,7 @@ class Hands:
             attempt=owed.attempt,
             request=owed.request,
             expected=telling.expected(agent, Phase.ARMED),
+            sole=owed.provider == REQUEST,
         )
         match outcome:
             case holding.Armed():

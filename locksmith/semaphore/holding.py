@@ -164,11 +164,19 @@ def to_phase(actor: Actor, slot: Slot, phase: Phase, expected: timedelta | None)
 
 
 def arm(  # noqa: PLR0913
-    actor: Actor, slot: Slot, *, epoch: int, attempt: str, request: str | None, expected: timedelta | None
+    actor: Actor,
+    slot: Slot,
+    *,
+    epoch: int,
+    attempt: str,
+    request: str | None,
+    expected: timedelta | None,
+    sole: bool = False,
 ) -> Armed | CalledOff | Barred | Gone | Unsettled:
     """One arm with one new attempt id, sent once. The journal must name the attempt before.
 
     `request` is the identity of the operator's request that this reboot serves: the same commit deletes it.
+    `sole`: nothing but that request asks for the reboot, so one that was taken back calls it off.
     Raises StoreError when surely nothing was sent, or when the fate is open and the store cannot be read.
     """
     request_key = keys.request(slot.node)
@@ -197,6 +205,9 @@ def arm(  # noqa: PLR0913
     checked = [slot.key, keys.CFG, keys.brake(slot.group), keys.hold(slot.node)]
     deletes: tuple[str, ...] = ()
     pending = view.document(request_key, Request) if request is not None else None
+    if sole and pending is None and current.holder.phase != Phase.ARMED:
+        # An armed holder has deleted its request itself: a retry.
+        return CalledOff(current, "withdrawn", "the request was taken back")
     if pending is not None and pending.gen == request:
         checked, deletes = [*checked, request_key], (request_key,)
     try:

@@ -11,7 +11,19 @@ from locksmith.core.documents import Phase
 from locksmith.errors import Denied
 from locksmith.semaphore.actor import Actor
 from locksmith.semaphore.claiming import cancel
-from locksmith.semaphore.holding import Slot, arm, fail, put_back, release, to_phase, verify, watch_over
+from locksmith.semaphore.holding import (
+    Armed,
+    CalledOff,
+    Slot,
+    arm,
+    fail,
+    put_back,
+    release,
+    to_phase,
+    verify,
+    watch_over,
+)
+from locksmith.semaphore.operating import cancel_request, request_reboot
 from locksmith.stores import Check, Snapshot
 from locksmith.stores.memory import MemoryStore
 from tests.fakes.faulty import FaultyStore
@@ -102,3 +114,23 @@ def test_a_guard_that_a_restore_lost_is_made_with_a_recount(world: World, agent:
     world.memory.commit([Check(guard, world.memory.read([guard])[guard].mod)], deletes=[guard])
     put_back(agent, "n2", replace(world.holder("n1"), nonce="other"))
     assert world.guard().count == 2
+
+
+def test_a_request_that_was_taken_back_before_the_arm_reboots_nobody(world: World, agent: Actor) -> None:
+    slot = world.holding(agent, "n1")
+    request = request_reboot(world.operator, "n1", "please", ())
+    cancel_request(world.operator, "n1")
+    off = arm(agent, slot, epoch=1, attempt="a1", request=request.gen, expected=TEN, sole=True)
+    assert isinstance(off, CalledOff)
+    assert off.kind == "withdrawn"
+    assert isinstance(arm(agent, slot, epoch=1, attempt="a1", request=request.gen, expected=TEN), Armed), (
+        "an update, too"
+    )
+
+
+def test_the_second_arm_of_a_request_is_not_called_off_by_the_first(world: World, agent: Actor) -> None:
+    slot = world.holding(agent, "n1")
+    request = request_reboot(world.operator, "n1", "please", ())
+    for attempt in ("a1", "a2"):
+        armed = arm(agent, slot, epoch=1, attempt=attempt, request=request.gen, expected=TEN, sole=True)
+        assert isinstance(armed, Armed)
