@@ -110,11 +110,7 @@ def _table(agent: Agent, found: FoundAtStart, at: Moment) -> Turn:
         other = found.clash.host or "another machine"
         return go(agent, Conflicted(other), at, wake_at=later(at, AGAIN, 0.2)), ()
     if not found.known:
-        known_before = agent.ledger.home is not None and agent.ledger.home.identity != ""
-        if known_before and agent.owed is not None:
-            text = "the store knows nothing under this prefix, but this node owes it a slot: was it emptied, may we not read it?"
-            return _unready(agent, "identity", text, at)
-        return agent, (SetUpStore(),)
+        return _not_set_up(agent, at)
     owed, home = agent.owed, agent.ledger.home
     if home is not None and home.identity not in ("", found.identity) and owed is not None and owed.token is not None:
         text = "this is another store than the one in which this node owes a slot: settle there first, or restore it"
@@ -126,6 +122,22 @@ def _table(agent: Agent, found: FoundAtStart, at: Moment) -> Turn:
     if found.slot.phase == "maintenance":
         return _by_hand(agent, found.slot, at)
     return _held(agent, found.slot, at)
+
+
+def _not_set_up(agent: Agent, at: Moment) -> Turn:
+    """Only a store that this node has never seen is set up by it: in one that was emptied, others may still owe slots."""
+    home, wanted = agent.ledger.home, agent.policy.home
+    seen = home is not None and home.identity != ""
+    if seen and agent.owed is not None:
+        text = "the store knows nothing under this prefix, but this node owes it a slot: was it emptied, may we not read it?"
+        return _unready(agent, "identity", text, at)
+    if seen and home is not None and (home.store, home.prefix, home.node) == (wanted.store, wanted.prefix, wanted.node):
+        text = (
+            "the store knows nothing under this prefix any more: let us read it, restore it, or, when no node reboots just "
+            "now, set it up again with lockctl set-max"
+        )
+        return _unready(agent, "identity", text, at)
+    return agent, (SetUpStore(),)
 
 
 def _by_hand(agent: Agent, slot: SlotFact, at: Moment) -> Turn:

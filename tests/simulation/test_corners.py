@@ -8,8 +8,9 @@ import pytest
 from locksmith.core import effects as do
 from locksmith.core import events as ev
 from locksmith.core.ledger import Stage
-from locksmith.core.states import Arming, Blocked, Draining, Queued, Releasing, Steady, Undoing, Verifying
+from locksmith.core.states import Arming, Blocked, Draining, Queued, Releasing, Steady, Undoing, Unready, Verifying
 from tests.fakes.mind import (
+    HOME,
     NEXT_BOOT,
     NOTHING,
     REQUEST,
@@ -170,3 +171,20 @@ def test_a_request_that_was_replaced_is_the_one_that_is_served():
     mind.hear(found(request=replace(REQUEST, identity="req-2"), start=False))
     assert isinstance(mind.state, Queued)
     assert mind.owed.request == "req-2"
+
+
+# ---------------------------------------------------------------- a store that was emptied
+
+
+def test_who_knows_the_store_does_not_set_it_up_again_when_it_is_empty():
+    """Another node may be rebooting under a slot that was wiped out with it."""
+    mind = Mind(agent(None, ledger()))
+    mind.hear(ev.FoundAtStart(known=False))
+    assert isinstance(mind.state, Unready)
+    assert "set-max" in mind.told.text
+
+
+def test_a_new_store_is_set_up_by_who_has_only_known_another_one():
+    mind = Mind(agent(None, ledger(home=replace(HOME, store="sqlite:///another"))))
+    mind.hear(ev.FoundAtStart(known=False))
+    assert mind.effects == (do.SetUpStore(),)

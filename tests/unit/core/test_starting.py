@@ -102,7 +102,7 @@ def test_the_same_boot_changes_nothing():
 
 
 def test_an_empty_store_is_set_up_and_looked_at_again():
-    mind = begun(ledger())
+    mind = begun(ledger(home=None))
     assert mind.hear(ev.FoundAtStart(known=False)) == (do.SetUpStore(),)
     assert mind.hear(ev.SetUp()) == (do.Recover(None),)
 
