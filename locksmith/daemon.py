@@ -149,12 +149,13 @@ class Daemon:
 
     def _load_or_hold(self) -> Config | None:
         """The configuration; while it is broken and this node holds a slot: keep holding, and say so."""
-        told = ""
+        told, state = "", Path(os.environ.get("STATE_DIRECTORY") or DEFAULT_STATE)
         while True:
             try:
-                return config.load(self._file, environ=os.environ)
+                loaded = config.load(self._file, environ=os.environ)
+                state = loaded.node.state_dir
+                assemble_agent.policy(loaded, assemble_agent.node_name(loaded))
             except ConfigError as error:
-                state = Path(os.environ.get("STATE_DIRECTORY") or DEFAULT_STATE)
                 owed = Journal(state / "journal.json").load().owed if (state / "journal.json").exists() else None
                 if owed is None or owed.token is None:
                     raise
@@ -167,6 +168,8 @@ class Daemon:
                 self._notifier.watchdog()
                 if self._stopping.wait(self._longest(BROKEN_RETRY)):
                     return None
+            else:
+                return loaded
 
     def _longest(self, wait: float) -> float:
         """Seconds to wait at most, for the watchdog to hear of us in time."""
@@ -191,7 +194,6 @@ class Daemon:
         self._serve_first(active.agent.metrics_listen, loop)
         feeders = Feeders(loop, active.node.run_dir)
         feeders.start()
-        self._reload = None
         self._notifier.ready()
         try:
             loop.run()
@@ -200,10 +202,11 @@ class Daemon:
             store.close()
         if self._stopping.is_set():
             return None
+        taken, self._reload = self._reload, None
         if self._settles and loop.agent.owed is None:
             log.info("settled what was owed elsewhere; going on with the configured store")
-            return loaded
-        return self._reload
+            return taken or loaded
+        return taken
 
     def _announce(self, active: Config, body: Body) -> None:
         policy = body.policy

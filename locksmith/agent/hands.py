@@ -68,6 +68,13 @@ class Hands:
             if self._running is not None:
                 self._running.set()
 
+    def close(self) -> None:
+        """No watch of this life posts any more; sessions end by themselves."""
+        self._watches.want(())
+        self._unwatch()
+        if self._keepalive is not None:
+            self._keepalive.stop()
+
     # ---------------------------------------------------------------- effects
 
     def carry(self, agent: Agent, effect: do.Effect, number: int = 0) -> ev.Event | None:

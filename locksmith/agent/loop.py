@@ -26,6 +26,10 @@ from locksmith.core.states import Agent, Blocked, Starting, Steady
 log = logging.getLogger("locksmith.agent")
 
 MAX_WAIT = 60.0
+STOP_WAIT = 10.0
+"""Seconds between two signs of life while the agent is asked to stop: the daemon extends its stop time with each."""
+WORKER_END = 2.0
+"""Seconds that the worker has to finish what it was given; then it does no more than end what it is doing."""
 RECORD_EVERY = 10.0
 """Seconds between two writes of the registry record, at least."""
 
@@ -74,8 +78,8 @@ class Loop:
         self.inbox.put(ev.Poke())
 
     def run(self) -> None:
-        """Until the agent is done. Raises what broke the worker."""
-        self.worker.start()
+        """Until the agent is done. Raises what broke the worker. Whatever follows finds nobody at work any more."""
+        worker = self.worker.start()
         self.turn(ev.Begin())
         while not self.agent.done and not self.worker.dead.is_set() and self.crash is None:
             try:
@@ -84,9 +88,13 @@ class Loop:
                 event = ev.Tick()
             if not self.worker.dead.is_set():
                 self.turn(event)
+        self.worker.jobs.put(None)
+        if not self.worker.dead.is_set() and self.crash is None:
+            worker.join(WORKER_END)
+        self.worker.dead.set()
+        self.hands.close()
         if self.crash is not None:
             raise self.crash
-        self.worker.jobs.put(None)
 
     def turn(self, event: ev.Event) -> None:
         """One step: decide, publish, hand over."""
@@ -125,6 +133,8 @@ class Loop:
         at = self._moment()
         due = self._due(at)
         waits = [self._wait] if due is None else [self._wait, due]
+        if self.agent.stopping:
+            waits.append(STOP_WAIT)
         with self._record_lock:
             if self._record.pending is not None:
                 waits.append(self._record.not_before - at.boottime)
