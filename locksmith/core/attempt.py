@@ -41,7 +41,7 @@ from locksmith.core.events import (
     Tick,
 )
 from locksmith.core.facts import Moment, SlotFact, Strategy
-from locksmith.core.ledger import LastReboot, Stage
+from locksmith.core.ledger import LastReboot, Owed, Stage
 from locksmith.core.states import Agent, Arming, Draining, Rebooting, Releasing, Steady, Stuck, Undoing
 from locksmith.core.turn import (
     NO_PENALTY,
@@ -381,12 +381,23 @@ def _settle_account(agent: Agent, at: Moment) -> Agent:
     if not owed.result:
         return agent
     last = ledger.last or LastReboot(at=at.wall, result=owed.result)
-    phases = {**last.phases, "verifying": max(0.0, at.boottime - owed.verify_since)}
     return note(
         agent,
         # An unsanctioned reboot was counted at the start, a failed one when it failed.
         reboots=ledger.reboots if owed.result in ("unsanctioned", "failed") else counted(ledger.reboots, owed.result),
-        last=replace(last, result=owed.result, came_as=agent.running.get(owed.provider), phases=phases),
+        last=replace(
+            last, result=owed.result, came_as=agent.running.get(owed.provider), phases=_phases(agent, owed, last, at)
+        ),
         failures=0,
         cooldown_until=None,
     )
+
+
+def _phases(agent: Agent, owed: Owed, last: LastReboot, at: Moment) -> dict[str, float]:
+    """How long each phase took in seconds, where both its ends are known; `down` ends with the agent's start in the new boot."""
+    held = agent.slot.since if agent.slot is not None else (owed.since if owed.slotless else None)
+    spans = (("queued", owed.since, held), ("draining", held, owed.armed_at), ("down", owed.armed_at, last.at))
+    known = {name: (end - begin).total_seconds() for name, begin, end in spans if begin is not None and end is not None}
+    known["verifying"] = at.boottime - owed.verify_since
+    # The wall clock may have been set back meanwhile.
+    return {name: max(0.0, seconds) for name, seconds in known.items()}
