@@ -3,7 +3,7 @@
 What a reader would miss: a read is one transaction of ranges, linearizable because none of them is `serializable`, so
 it is atomic over keys and prefixes. And "database space exceeded" does not prove that a commit was refused: the write
 that crosses the quota in the very moment it is applied is applied *and* answered so (etcd's quotaApplierV3). The
-commit's keys are read back then, and what cannot be told is Unknown.
+commit's keys are read back then, and what they do not prove is Unknown.
 
 Rejected: the libraries etcd3, etcd3-py, aetcd and their kin (retried writes, no fail-over, protobuf 3), and the JSON
 gateway (half as fast, and a watch that cannot be asked whether it is alive).
@@ -92,26 +92,30 @@ class EtcdStore:
         except CallFailed as failure:
             error = refusal(failure)
             if isinstance(error, StoreFull):
-                error = self._when_full(error, checks, puts)
+                error = self._when_full(error, checks, puts, deletes)
             raise error from failure
         if not response.succeeded:
             raise Conflict(f"changed since it was read: one of {', '.join(check.key for check in checks)}")
         return int(response.header.revision) if puts else None
 
-    def _when_full(self, full: StoreFull, checks: Sequence[Check], puts: Sequence[Put]) -> StoreError:
+    def _when_full(
+        self, full: StoreFull, checks: Sequence[Check], puts: Sequence[Put], deletes: Sequence[str]
+    ) -> StoreError:
         doubt = Unknown(f"{full}; this commit may be the one that filled it, and be applied")
         if not puts:
             return doubt
         try:
-            snapshot = self.read([put.key for put in puts])
+            snapshot = self.read([*(put.key for put in puts), *deletes])
         except StoreError:
             return doubt
-        untouched = {(check.key, check.mod) for check in checks if check.mod}
-        for put in puts:
-            item = snapshot[put.key]
-            if item.value != put.value or (put.key, item.mod) in untouched:
-                return full
-        return doubt
+        written = {put.key for put in puts} | set(deletes)
+        checked = [check for check in checks if check.key in written]
+        if any(snapshot[check.key].mod == check.mod for check in checked):
+            return full
+        # Another value under a checked key may be that of somebody who went on from ours. Without any check the last
+        # writer wins, and ours is the same as never applied.
+        overwritten = not checked and any(snapshot[put.key].value != put.value for put in puts)
+        return full if overwritten else doubt
 
     def watch(self, key: str, after: int, timeout: timedelta) -> bool:
         """See Store."""
