@@ -28,6 +28,8 @@ class Answer(Enum):
     """No connection: surely not sent."""
     RETIRED = auto()
     """Its channel was replaced by another thread in the same moment: surely not sent, and the new one may serve."""
+    LOGIN_PENDING = auto()
+    """Another thread's login is not answered: surely not sent, and nothing is said against this endpoint."""
     LEADERLESS = auto()
     """Reached a member that cannot serve and says so before it does anything: surely not applied."""
     LOST = auto()
@@ -134,7 +136,7 @@ def refusal(failure: CallFailed) -> StoreError:
             return AuthFailed(f"{where}: {failure.text}, also after a new login; check the user in etcd")
         case Answer.NO_RIGHT:
             return Denied(f"{where}: {failure.text}; grant the user the role that the README shows for this prefix")
-        case Answer.UNREACHED | Answer.RETIRED | Answer.LEADERLESS | Answer.LOST:
+        case Answer.UNREACHED | Answer.RETIRED | Answer.LOGIN_PENDING | Answer.LEADERLESS | Answer.LOST:
             return Unavailable(f"{where}: {failure.text}")
         case Answer.NO_AUTH | Answer.LEASE_EXISTS | Answer.COMPACTED | Answer.MALFORMED:
             return Rejected(f"{where}: etcd refuses the request as malformed: {failure.text}")

@@ -49,6 +49,8 @@ class EtcdClient:
         self._endpoints = Endpoints(endpoints, self._credentials)
         self._harmless_key = harmless_key
         self._login_lock = threading.Lock()
+        """Held while somebody logs in, for seconds; the next one guards what that leads to."""
+        self._token_lock = threading.Lock()
         self._token: str | None = None
         self._token_password = ""
         self._cluster_lock = threading.Lock()
@@ -71,6 +73,10 @@ class EtcdClient:
     def tour(self, timeout: float) -> Tour:
         """Go around the endpoints, for at most `timeout` seconds."""
         return Tour(self._endpoints, timeout)
+
+    def rest(self, most: float) -> None:
+        """Wait a moment, at most `most` seconds, before asking again."""
+        self._endpoints.rest(most)
 
     def call(self, method: Method, request: Any, sending: Sending) -> Any:
         """Like `attempt`, with every answer as an error of the store contract."""
@@ -129,7 +135,10 @@ class EtcdClient:
                 return response
 
     def identify(self, endpoint: Endpoint, response: Any) -> None:
-        """Believe the response only if it comes from the cluster that answered first. Raises WrongStore."""
+        """Believe the response only if it comes from the cluster that answered first. Raises WrongStore.
+
+        A login is such a response too: at a cluster that does not know our token it comes before any other.
+        """
         found = response.header.cluster_id
         with self._cluster_lock:
             self._cluster_id = self._cluster_id or found
@@ -157,18 +166,44 @@ class EtcdClient:
     def token(self, endpoint: Endpoint, timeout: float) -> str | None:
         """The token to call with; logs in when there is none, or when the password has changed.
 
-        None without a user; empty where authentication is off, as etcd's own client goes on there. Raises CallFailed.
+        None without a user; empty where authentication is off, as etcd's own client goes on there. Raises CallFailed,
+        WrongStore.
         """
         username = self._credentials.access.username
         if username is None:
             return None
-        with self._login_lock:
-            password = self._credentials.password()
-            if self._token is None or password != self._token_password:
+        password = self._credentials.password()
+        if (token := self._kept(password)) is not None:
+            return token
+        if not self._login_lock.acquire(timeout=timeout):
+            raise CallFailed(
+                endpoint.name, Answer.LOGIN_PENDING, f"another thread's login of {username!r} is not answered"
+            )
+        try:
+            if (token := self._kept(password)) is None:
                 self._prove(endpoint, timeout)
-                self._token = _log_in(endpoint, username, password, max(_LOGIN_SECONDS, self.timeout))
-                self._token_password = password
-            return self._token
+                token = self._log_in(endpoint, username, password)
+                with self._token_lock:
+                    self._token, self._token_password = token, password
+            return token
+        finally:
+            self._login_lock.release()
+
+    def _kept(self, password: str) -> str | None:
+        with self._token_lock:
+            return self._token if password == self._token_password else None
+
+    def _log_in(self, endpoint: Endpoint, username: str, password: str) -> str:
+        request = rpc.AuthenticateRequest(name=username, password=password)
+        timeout = max(_LOGIN_SECONDS, self.timeout)
+        try:
+            response = endpoint.channel.call(AUTHENTICATE, request, timeout, metadata(None))
+        except CallFailed as failure:
+            if failure.answer is Answer.NO_AUTH:
+                return ""
+            raise failure.unsent(f"the login of {username!r}") from failure
+        self.identify(endpoint, response)
+        return str(response.token)
 
     def renew(self, answer: Answer, token: str | None, renewed: int) -> bool:
         """Whether to call again after this answer, with a new login where there is a user."""
@@ -176,7 +211,7 @@ class EtcdClient:
             return False
         if token is None:
             return answer is Answer.TOKEN_OLD
-        with self._login_lock:
+        with self._token_lock:
             if self._token == token:
                 self._token = None
         return True
@@ -186,15 +221,3 @@ def metadata(token: str | None) -> Metadata:
     """What goes with a call: a member without a leader shall say so at once, and who we are."""
     leader = ("hasleader", "true")
     return (leader, ("token", token)) if token else (leader,)
-
-
-def _log_in(endpoint: Endpoint, username: str, password: str, timeout: float) -> str:
-    request = rpc.AuthenticateRequest(name=username, password=password)
-    try:
-        response = endpoint.channel.call(AUTHENTICATE, request, timeout, metadata(None))
-    except CallFailed as failure:
-        if failure.answer is Answer.NO_AUTH:
-            return ""
-        raise failure.unsent(f"the login of {username!r}") from failure
-    token: str = response.token
-    return token

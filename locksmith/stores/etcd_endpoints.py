@@ -22,7 +22,7 @@ from locksmith.stores.etcd_channel import Channel, TlsMaterial
 from locksmith.stores.etcd_credentials import Credentials
 from locksmith.stores.etcd_diagnosis import tls_trouble
 
-ROTATING = frozenset({Answer.UNREACHED, Answer.RETIRED, Answer.LEADERLESS, Answer.LOST})
+ROTATING = frozenset({Answer.UNREACHED, Answer.RETIRED, Answer.LOGIN_PENDING, Answer.LEADERLESS, Answer.LOST})
 """After these another endpoint may do better."""
 
 _ENDPOINT = re.compile(r"^(\[[0-9A-Fa-f:.%]+\]|[^\[\]:/@\s]+):[0-9]{1,5}$")
@@ -96,6 +96,10 @@ class Endpoints:
             self._endpoints = (*self._endpoints[:place], anew, *self._endpoints[place + 1 :])
         endpoint.channel.retire()
 
+    def rest(self, most: float) -> bool:
+        """Wait a moment, at most `most` seconds, before asking again; whether the store was closed meanwhile."""
+        return self.closed.wait(max(0.0, min(most, random.uniform(*_PAUSE))))  # noqa: S311 - jitter
+
     def close(self) -> None:
         """Cancel what runs and free the sockets."""
         with self._lock:
@@ -128,7 +132,7 @@ class Tour:
         if not open_ones:
             # Nobody listens: say so at once. Somebody does, but has no leader: elections take a second or two.
             hopeless = all(failure.answer is Answer.UNREACHED for failure in self._round.values())
-            if hopeless or self._endpoints.closed.wait(min(self.left(), random.uniform(*_PAUSE))):  # noqa: S311
+            if hopeless or self._endpoints.rest(self.left()):
                 raise self.over()
             if self.left() == 0:
                 raise self.over()
@@ -145,7 +149,8 @@ class Tour:
         """It did not serve: go on with the next one."""
         if failure.answer is Answer.RETIRED:
             return
-        self._endpoints.down(endpoint, failure)
+        if failure.answer is not Answer.LOGIN_PENDING:  # else its channel would be closed under that login's own call
+            self._endpoints.down(endpoint, failure)
         self._round[endpoint.name] = failure
 
     def over(self) -> StoreError:

@@ -37,18 +37,20 @@ def watch(client: EtcdClient, key: bytes, after: int, timeout: float) -> bool:
             item = client.call(RANGE, rpc.RangeRequest(key=key), Sending.READ)
             if [kv.mod_revision for kv in item.kvs] != [after]:
                 return True
-            start = item.header.revision + 1
+            tour, start = client.tour(client.timeout), item.header.revision + 1
         except CallFailed as failure:
             if client.closed or time.monotonic() >= deadline:
                 break
             # etcd 3.4 says "permission denied" to a watch with a token that it does not know
             answer = Answer.TOKEN_UNKNOWN if failure.answer is Answer.NO_RIGHT else failure.answer
             if client.renew(answer, token, renewed):
-                renewed += 1
+                tour, renewed = client.tour(client.timeout), renewed + 1
                 continue
             if failure.answer not in ROTATING:
                 raise refusal(failure) from failure
             if attempt.established:
+                # It served, so its time begins anew; not at once, or members that drop every stream would be hammered.
+                client.rest(deadline - time.monotonic())
                 tour, renewed = client.tour(client.timeout), 0
             tour.failed(endpoint, failure)
     return False
@@ -77,9 +79,10 @@ class _Attempt:
             with endpoint.channel.stream(WATCH, self._requests(), timeout, metadata(token)) as self._stream:
                 for response in self._stream:
                     client.identify(endpoint, response)
-                    self._heard = self.established = True
+                    self._heard = True
                     if self._tells_a_change(endpoint, response):
                         return True
+                    self.established = True
         except CallFailed as failure:
             if self._silent:
                 raise CallFailed(endpoint.name, Answer.LOST, "the watch is not answered any more") from failure

@@ -3,6 +3,7 @@
 import subprocess
 import sys
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -63,7 +64,7 @@ class Member(grpc.GenericRpcHandler):
         self._server.stop(None).wait()
 
     def answers(self, method: str, *answers: Any) -> None:
-        """The next answers: a message, or a status to fail with; the default answer after that."""
+        """The next answers: a message, a status to fail with, or a function that makes one; the default after that."""
         self.script.setdefault(method, deque()).extend(answers)
 
     def service(self, details: Any) -> Any:
@@ -85,6 +86,8 @@ class Member(grpc.GenericRpcHandler):
             self.tokens.append(metadata.get("token"))
             script = self.script.get(name)
             answer = script.popleft() if script else self._default(name)
+            if callable(answer):
+                answer = answer()
             if isinstance(answer, tuple):
                 context.abort(*answer)
             return answer
@@ -95,7 +98,8 @@ class Member(grpc.GenericRpcHandler):
         if name == "Txn":
             return rpc.TxnResponse(header=header(self.cluster), succeeded=True)
         if name == "Authenticate":
-            return rpc.AuthenticateResponse(token=f"token{self.asked.count('Authenticate')}")
+            token = f"token{self.asked.count('Authenticate')}"
+            return rpc.AuthenticateResponse(header=header(self.cluster), token=token)
         if name == "LeaseGrant":
             return rpc.LeaseGrantResponse(header=header(self.cluster), ID=5, TTL=10)
         if name == "LeaseKeepAlive":
@@ -110,8 +114,10 @@ class Member(grpc.GenericRpcHandler):
         self.asked.append("Watch")
         next(requests)
         answers = self.script.get("Watch")
-        if answers:
-            yield from answers.popleft()
+        for answer in answers.popleft() if answers else ():
+            if isinstance(answer, tuple):
+                context.abort(*answer)
+            yield answer
         self.streams.release()
         for _ in requests:  # silent from now on, as a member that hangs
             pass
@@ -260,8 +266,8 @@ def found(value: bytes, mod: int) -> Any:
     [
         (found(b"before", 3), StoreFull),
         (found(b"mine", 3), StoreFull),  # an equal value at the checked revision: not by this commit
-        (found(b"foreign", 9), StoreFull),
         (found(b"mine", 9), Unknown),
+        (found(b"foreign", 9), Unknown),  # applied, and written over by somebody who saw it
         ((grpc.StatusCode.PERMISSION_DENIED, "etcdserver: permission denied"), Unknown),
     ],
 )
@@ -271,6 +277,33 @@ def test_no_space_proves_nothing_until_the_key_is_read(member, connect, afterwar
         put(connect())
     assert caught.type is error
     assert member.asked.count("Txn") == 2
+
+
+def test_no_space_for_a_claim_is_told_by_the_key_that_nobody_else_makes(member, connect) -> None:
+    """The guard has gone on in any case; the holder is there, or it is not."""
+    checks, puts = [Check("guard", 3), Check("own", 0)], [Put("guard", b"mine"), Put("own", b"mine")]
+
+    def answer(*own: bytes) -> Any:
+        kvs = [rpc.KeyValue(key=b"p/own", value=value, mod_revision=8, create_revision=8) for value in own]
+        guard = rpc.KeyValue(key=b"p/guard", value=b"foreign", mod_revision=9, create_revision=1)
+        ranges = [rpc.RangeResponse(kvs=[guard]), rpc.RangeResponse(kvs=kvs)]
+        responses = [rpc.ResponseOp(response_range=each) for each in ranges]
+        return rpc.TxnResponse(header=header(), succeeded=True, responses=responses)
+
+    member.answers("Txn", NO_SPACE, answer(), NO_SPACE, answer(b"mine"))
+    with pytest.raises(StoreFull):
+        connect().commit(checks, puts)
+    with pytest.raises(Unknown):
+        connect().commit(checks, puts)
+
+
+def test_no_space_for_a_write_without_a_check(member, connect) -> None:
+    """Nothing can prove it, but another value means the same as never applied: the last writer wins."""
+    member.answers("Txn", NO_SPACE, found(b"foreign", 9), NO_SPACE, found(b"mine", 9))
+    with pytest.raises(StoreFull):
+        connect().commit([], [Put("a", b"mine")])
+    with pytest.raises(Unknown):
+        connect().commit([], [Put("a", b"mine")])
 
 
 # Reads go on
@@ -336,6 +369,29 @@ def test_a_login_without_an_answer_is_not_an_unknown_commit(member, connect, acc
     assert "Txn" not in member.asked
 
 
+def test_a_login_without_an_answer_holds_up_nobody_else(member, connect, access) -> None:
+    """A login has 5 s; who needs one too does not wait for it longer than his own time."""
+    store, asked, answered = connect(access=access, timeout=0.5), threading.Event(), threading.Event()
+
+    def late() -> Any:
+        asked.set()
+        answered.wait(30)
+        return rpc.AuthenticateResponse(header=header(), token="late")
+
+    member.answers("Authenticate", late)
+    with ThreadPoolExecutor() as pool:
+        first = pool.submit(store.read, ["a"])
+        try:
+            assert asked.wait(30)
+            with pytest.raises(Unavailable, match="login"):
+                store.read(["a"])
+            assert not first.done()
+        finally:
+            answered.set()
+    first.result()
+    assert member.asked.count("Authenticate") == 1
+
+
 def test_a_new_password_means_a_new_login(member, connect, access) -> None:
     store = connect(access=access)
     store.read(["a"])
@@ -355,6 +411,24 @@ def test_an_answer_from_another_cluster_is_not_believed(members, connect) -> Non
     for call in (lambda: store.read(["a"]), lambda: put(store), lambda: store.session(TTL), store.facts):
         with pytest.raises(WrongStore, match="abd"):
             call()
+
+
+def test_a_login_at_another_cluster_lets_no_commit_through(members, connect, access) -> None:
+    """It refuses the sign of life, because it does not know our token; its login is what tells."""
+    ours, theirs = members
+    theirs.cluster = 0xDEF
+    leaderless = (Unavailable_, "etcdserver: no leader")
+    unknown = (grpc.StatusCode.UNAUTHENTICATED, "etcdserver: invalid auth token")
+    up = threading.Event()
+    theirs.answers("Range", *[lambda: unknown if up.is_set() else leaderless] * 2)
+    theirs.answers("Txn", unknown)
+    store = connect(ours, theirs, access=access)
+    store.read(["a"])
+    up.set()
+    ours.answers("Txn", leaderless)
+    with pytest.raises(WrongStore, match="def"):
+        put(store)
+    assert theirs.asked.count("Txn") == 1, "the one that was refused"
 
 
 def test_facts(member, connect) -> None:
@@ -430,6 +504,30 @@ def test_compacted_history_of_an_unchanged_key_is_watched_on(member, connect) ->
     )
     member.answers("Range", rpc.RangeResponse(header=header(), kvs=[rpc.KeyValue(key=b"p/a", mod_revision=3)]))
     assert not connect().watch("a", 3, timedelta(seconds=0.5))
+    assert member.asked == ["Watch", "Range", "Watch"]
+
+
+def test_members_that_drop_every_watch_are_not_hammered(members, connect) -> None:
+    created = rpc.WatchResponse(header=header(revision=9), created=True)
+    for member in members:
+        member.script["Watch"] = deque([[created, (Unavailable_, "Socket closed")]] * 10_000)
+    assert not connect(*members).watch("a", 3, timedelta(seconds=1))
+    assert sum(member.asked.count("Watch") for member in members) <= 11
+
+
+def test_history_that_is_compacted_late_is_watched_on(member, connect) -> None:
+    """The time limit of a call is no limit of a watch."""
+
+    created = rpc.WatchResponse(header=header(revision=9), created=True)
+
+    def slowly() -> Iterator[Any]:
+        yield created
+        time.sleep(0.4)
+        yield rpc.WatchResponse(header=header(revision=9), canceled=True, compact_revision=8)
+
+    member.answers("Watch", slowly(), [created])
+    member.answers("Range", rpc.RangeResponse(header=header(), kvs=[rpc.KeyValue(key=b"p/a", mod_revision=3)]))
+    assert not connect(timeout=0.3).watch("a", 3, timedelta(seconds=0.8))
     assert member.asked == ["Watch", "Range", "Watch"]
 
 
