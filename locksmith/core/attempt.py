@@ -296,6 +296,8 @@ def on_undoing(agent: Agent, state: Undoing, event: Event, at: Moment) -> Turn:
     match event:
         case HooksListed("undo", names):
             wanted = agent.owed.to_undo if agent.owed else ()
+            if agent.owed is not None and agent.owed.lost:
+                wanted = tuple(name for name in reversed(names) if name not in agent.owed.undone)
             pending = tuple(name for name in wanted if name in names)
             return _next_undo(go(agent, replace(state, pending=pending), at), at)
         case HookEnded("undo", name):

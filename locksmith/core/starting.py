@@ -200,6 +200,7 @@ def _adopt(agent: Agent, slot: SlotFact, at: Moment) -> Agent:
         # Without the journal nobody knows what was started: an armed holder is not fired again, only taken back.
         called_off="journal" if slot.phase == "armed" and slot.boot == agent.boot else None,
         called_off_reason="the journal of the attempt was lost",
+        lost=slot.boot == agent.boot,
     )
     return replace(note(agent, owed=made), slot=slot)
 

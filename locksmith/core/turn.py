@@ -9,7 +9,7 @@ from locksmith.core.effects import AskGates, Effect, Recover
 from locksmith.core.facts import Moment, Reason, Strategy
 from locksmith.core.ledger import Owed, Stage
 from locksmith.core.needs import Need
-from locksmith.core.states import Agent, Blocked, Starting, State, Steady
+from locksmith.core.states import Agent, Blocked, Starting, State, Steady, Unready
 from locksmith.core.verdict import Answer, Open, blockers
 from locksmith.core.verdict import Unknown as UnknownVerdict
 
@@ -205,13 +205,9 @@ def evaluate(agent: Agent, at: Moment) -> Turn:
         return go(agent, Steady(), at, done=True), ()
     if agent.slot is not None and agent.slot.phase == "maintenance":
         return agent, ()
-    if not agent.policy.providers:
-        text = "no update provider is configured and none was found on this machine"
-        reason = Reason(
-            "provider", "provider", text, since(agent, "provider", at), remedy="add one under [updates.NAME]"
-        )
-        if agent.request is None:
-            return block(agent, [reason], at), ()
+    if not agent.policy.providers and agent.request is None:
+        text = "no update provider is configured and none was found on this machine: add one under [updates.NAME]"
+        return go(agent, Unready("provider", text), at, wake_at=later(at, NO_PROVIDER_WAIT, 0.1)), ()
     if wish(agent, at) is None:
         return go(agent, Steady(), at, gates=(), wake_at=None, reason_since={}, would=""), ()
     # The state stays until the gates have answered, so that nothing flickers.

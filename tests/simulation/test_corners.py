@@ -188,3 +188,22 @@ def test_a_new_store_is_set_up_by_who_has_only_known_another_one():
     mind = Mind(agent(None, ledger(home=replace(HOME, store="sqlite:///another"))))
     mind.hear(ev.FoundAtStart(known=False))
     assert mind.effects == (do.SetUpStore(),)
+
+
+# ---------------------------------------------------------------- a lost journal
+
+
+@pytest.mark.parametrize("phase", ["acquired", "draining", "armed"])
+def test_without_its_journal_a_drained_node_is_brought_back_by_every_undo_hook(phase):
+    mind = Mind(agent(None, ledger(home=None), needs={}))
+    mind.hear(found(slot(phase=phase)))
+    if phase == "armed":
+        mind.hear(ev.PendingSeen(None))
+        mind.hear(ev.PhaseMarked("draining", slot(phase="draining")))
+    assert mind.effects == (do.StopHook(), do.ListHooks("undo"))
+    mind.hear(ev.HooksListed("undo", ("10-a", "20-b")))
+    assert mind.effects == (do.RunHook("undo", "20-b"),)
+    mind.hear(ev.HookEnded("undo", "20-b", None))
+    assert mind.effects == (do.RunHook("undo", "10-a"),)
+    mind.hear(ev.HookEnded("undo", "10-a", None))
+    assert do.Release() in mind.effects

@@ -11,7 +11,7 @@ from locksmith.core.admission import WITHDRAW_RANK
 from locksmith.core.facts import HoldFact, Reason, Strategy
 from locksmith.core.ledger import Stage
 from locksmith.core.needs import NeedUnknown
-from locksmith.core.states import Blocked, Draining, Queued, Releasing, Starting, Steady
+from locksmith.core.states import Blocked, Draining, Queued, Releasing, Starting, Steady, Unready
 from tests.fakes.mind import (
     NODE,
     NOON,
@@ -223,10 +223,12 @@ def test_closed_ones_are_named_before_unknown_ones():
 def test_without_a_provider_it_says_so_and_obeys_an_operator():
     mind = Mind(agent(Starting(), needs={}, policy=policy(providers=False)))
     mind.hear(ev.ProvidersAnswered(()), found())
-    assert reasons(mind) == [("provider", "provider")]
-    assert mind.wake() == ()
-    assert mind.hear(ev.Poke()) == (do.SteadyLook(),)
-    assert mind.hear(found(start=False, request=REQUEST)) == (do.AskGates("queue"),)
+    assert isinstance(mind.state, Unready)
+    assert mind.told.kind == "provider"
+    assert "[updates.NAME]" in mind.told.text
+    assert mind.agent.wake_at >= at(260).boottime, "an idle agent reads the store at most once in five minutes"
+    assert mind.hear(ev.Poke()) == (do.Recover(f"q/web/{NODE}"),)
+    assert mind.hear(found(request=REQUEST)) == (do.AskGates("queue"),)
     mind.hear(ev.GatesAnswered("queue", ()))
     assert isinstance(mind.state, Queued)
 
