@@ -113,9 +113,7 @@ class TestTheJudges:
         seen = replay(good, {LIMIT: 1}, "p")
         assert (seen.problems, seen.most, seen.granted, seen.armed) == ([], {LIMIT: 1}, ["n1"], {"n1": {"1"}})
         too_many = [*good[:3], (5, [("p/lim/group/fleet", guard(2)), ("p/own/bb/n2", holder())])]
-        assert replay(too_many, {LIMIT: 1}, "p").problems == [
-            "revision 5: 2 holders of group/fleet, which has 1 slots"
-        ]
+        assert replay(too_many, {LIMIT: 1}, "p").problems == ["revision 5: 2 holders of group/fleet, which has 1 slots"]
         miscounted = [*good[:3], (5, [("p/own/aa/n1", None)])]
         assert replay(miscounted, {LIMIT: 1}, "p").problems == [
             "revision 5: the guard of group/fleet counts 1, holders are 0"

@@ -68,4 +68,4 @@ def test_nothing_is_lost_or_doubled(store) -> None:
         # a store without a leader may call a drain off; nothing else may
         assert {kind for host in fleet.hosts for kind in host.status()["called_off"]} <= {"store"}
         reboots = {host.name: host.status()["reboots"] for host in fleet.hosts}
-        assert reboots == dict.fromkeys(names, {"healthy": 1})
+        assert reboots == {name: {"healthy": 1} for name in names}

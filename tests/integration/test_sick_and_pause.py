@@ -10,7 +10,17 @@ import pytest
 from tests.integration.fleet.fleet import Fleet, Hardware
 from tests.integration.fleet.host import Host, Ways
 from tests.integration.fleet.judges import History, judge_downs, judge_history, read_ledger
-from tests.integration.fleet.stores import ConsulRaw, EtcdRaw, Raw, counts, own, phases, sqlite_file, three_etcds, tickets
+from tests.integration.fleet.stores import (
+    ConsulRaw,
+    EtcdRaw,
+    Raw,
+    counts,
+    own,
+    phases,
+    sqlite_file,
+    three_etcds,
+    tickets,
+)
 
 LIMIT = "group/fleet"
 HOOKS = ("10-drain",)
@@ -119,7 +129,10 @@ def test_a_pause_of_the_fleet_arms_nobody_and_keeps_the_line() -> None:
 
         fleet.ctl("pause", "--fleet", "--reason", "INC-1")
         fleet.wait(
-            lambda: all(host.status().get("kind") == "cooldown" for host in draining), "all three are back", 120, draining
+            lambda: all(host.status().get("kind") == "cooldown" for host in draining),
+            "all three are back",
+            120,
+            draining,
         )
         assert phases(raw.snapshot()) == {}
         assert counts(raw.snapshot()) == {LIMIT: 0}

@@ -91,17 +91,6 @@ class Host:
             self.wanted = False
             self.process.kill()
 
-    def terminate(self) -> None:
-        """SIGTERM to the agent, and wait for its end."""
-        with self.lock:
-            self.wanted = False
-            if self.process.pid:
-                os.kill(self.process.pid, signal.SIGTERM)
-            end = time.monotonic() + COMMAND_SECONDS
-            while self.process.pid and time.monotonic() < end:
-                time.sleep(0.02)
-            self.process.kill()
-
     def power_off(self, *, clear: bool = True) -> None:
         """End every process of this host and lose what a boot loses; `clear`: the update is applied by it."""
         with self.lock:
@@ -212,10 +201,6 @@ class Host:
     def log_lines(self) -> list[str]:
         """Everything the agents of this host have logged."""
         return self.log.read_text(errors="replace").splitlines() if self.log.exists() else []
-
-    def lockctl(self, *words: str) -> "subprocess.CompletedProcess[str]":
-        """Run lockctl on this host."""
-        return lockctl("--config", str(self.config), *words)
 
     def report(self, lines: int = 40) -> str:
         """For a failure: what the agent says, what it owes, and the end of its log."""

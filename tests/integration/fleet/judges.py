@@ -121,7 +121,9 @@ def _weigh(seen: History, revision: int, state: Mapping[str, dict[str, Any]], sl
         if guard is None:
             seen.problems.append(f"revision {revision}: {held} holders of {limit}, which has no guard")
         elif guard["count"] != held:
-            seen.problems.append(f"revision {revision}: the guard of {limit} counts {guard['count']}, holders are {held}")
+            seen.problems.append(
+                f"revision {revision}: the guard of {limit} counts {guard['count']}, holders are {held}"
+            )
         if held > slots[limit]:
             seen.problems.append(f"revision {revision}: {held} holders of {limit}, which has {slots[limit]} slots")
     for group in failed.keys() | {name.removeprefix("brake/") for name in state if name.startswith("brake/")}:
