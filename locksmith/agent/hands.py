@@ -48,6 +48,8 @@ class Hands:
         self._keepalive: Keeps | None = None
         self._patience: tuple[str, Patience] = ("", Patience())
         self._confirmed = False
+        self.unwritten: str | None = None
+        """Why the journal does not know what is being done, set by the worker; None when it does."""
         self._hooks_lock = threading.Lock()
         self._hook_number = 0
         self._stopped_up_to = 0
@@ -239,7 +241,7 @@ class Hands:
             case do.Arm():
                 return self._arm(agent, owed, slot)
             case do.Release():
-                released = holding.release(actor, slot, STORE_PATIENCE)
+                released = holding.release(actor, slot, STORE_PATIENCE, self.unwritten)
                 self._unwatch()
                 return ev.ReleaseDone(released.by_hand)
             case _:

@@ -82,6 +82,7 @@ class Worker:
             self.journal.save(batch.agent.ledger)
         except Damaged as error:
             problem = str(error)
+        self.hands.unwritten = problem
         numbers = iter(batch.numbers)
         for effect in batch.effects:
             if self.dead.is_set():

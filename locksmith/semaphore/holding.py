@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from locksmith.core import keys
-from locksmith.core.documents import Brake, Failure, Guard, Holder, Phase, Request
+from locksmith.core.documents import Brake, Failure, Guard, Holder, Phase, Request, Unlocked
 from locksmith.errors import Conflict, Corrupt, StoreError, Unknown
 from locksmith.semaphore.actor import PATIENCE, Actor, Done, Try, View, believe_absent, look, settle
 from locksmith.semaphore.claiming import Barred, Held, barred, held, recount, stopped
@@ -312,10 +312,12 @@ def removal_keys(holder: Holder) -> list[str]:
     return [keys.brake(holder.group), *(keys.guard(limit) for limit in holder.limits)]
 
 
-def release(actor: Actor, slot: Slot, patience: timedelta = PATIENCE) -> Released:
+def release(actor: Actor, slot: Slot, patience: timedelta = PATIENCE, unwritten: str | None = None) -> Released:
     """Give the slot back. An operator's `then` mark leaves him the slot as a hold by hand instead.
 
-    Raises StoreError; Unknown when it may still apply: call it again, whatever happened it is harmless.
+    `unwritten` says why the journal does not know of this release: then the same commit leaves a record that explains to
+    the next START where the slot went. Raises StoreError; Unknown when it may still apply: call it again, whatever happened
+    it is harmless.
     """
 
     def step() -> Done[Released] | Try[Released]:
@@ -329,9 +331,26 @@ def release(actor: Actor, slot: Slot, patience: timedelta = PATIENCE) -> Release
             left = by_hand(current.holder, actor.clock.wall())
             commit = Commit((Check(slot.key, current.mod),), (Put(slot.key, left.encode()),))
             return Try(commit, lambda _: Released(by_hand=True))
-        return Try(removal(view, current, actor.nonce()), lambda _: Released())
+        away = removal(view, current, actor.nonce())
+        if unwritten is not None:
+            away = replace(away, puts=(*away.puts, _record(actor, current, unwritten)))
+        return Try(away, lambda _: Released())
 
     return settle(actor, step, patience)
+
+
+def _record(actor: Actor, current: Held, problem: str) -> Put:
+    """Like the record of an operator who took the slot away."""
+    taken = Unlocked(
+        gen=actor.nonce(),
+        token=str(current.token),
+        nonce=current.holder.nonce,
+        phase=current.holder.phase,
+        by=actor.by,
+        reason=f"given back without a journal: {problem}",
+        since=actor.clock.wall(),
+    )
+    return Put(keys.unlocked(keys.own_node(current.key)), taken.encode())
 
 
 def by_hand(holder: Holder, now: datetime) -> Holder:

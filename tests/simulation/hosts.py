@@ -6,6 +6,7 @@ from random import Random
 
 from locksmith.agent.body import Body
 from locksmith.agent.hands import Hands
+from locksmith.agent.worker import NEEDS_JOURNAL
 from locksmith.core import effects as do
 from locksmith.core import events as ev
 from locksmith.core import keys
@@ -16,7 +17,7 @@ from locksmith.core.machine import step
 from locksmith.core.needs import Need, NotNeeded
 from locksmith.core.states import Agent, Blocked, Starting, Steady
 from locksmith.core.verdict import Closed, Open
-from locksmith.errors import LocksmithError, SessionLost
+from locksmith.errors import Damaged, LocksmithError, SessionLost
 from locksmith.hooks import HookCancelled, HookDone
 from locksmith.rebooters import Accepted, Firing, Idle, NotAccepted
 from locksmith.semaphore.actor import Actor
@@ -154,6 +155,8 @@ class Host:
     hands: Hands | None = None
     inbox: deque = field(default_factory=deque)
     jobs: deque = field(default_factory=deque)
+    problem: str | None = None
+    """Why the journal could not be written when the last batch began."""
     hook_log: list = field(default_factory=list)
 
     # -------------------------------------------------------------- adapters
@@ -257,7 +260,16 @@ class Host:
         if self.jobs and (not self.inbox or self.random.random() < 0.6):
             agent, effect, number = self.jobs.popleft()
             if effect == "save":
-                self.journal.save(agent.ledger)
+                try:
+                    self.journal.save(agent.ledger)
+                    self.problem = None
+                except Damaged as error:
+                    self.problem = str(error)
+                self.hands.unwritten = self.problem
+                return True
+            drains = isinstance(effect, do.RunHook) and effect.stage == "pre-reboot"
+            if self.problem is not None and (isinstance(effect, NEEDS_JOURNAL) or drains):
+                self.inbox.append(ev.JournalFailed(type(effect).__name__.lower(), self.problem))
                 return True
             event = self.hands.carry(agent, effect, number)
             if event is not None:

@@ -9,6 +9,8 @@ from locksmith.core import effects as do
 from locksmith.core import events as ev
 from locksmith.core.ledger import Stage
 from locksmith.core.states import Arming, Blocked, Draining, Queued, Releasing, Steady, Undoing, Unready, Verifying
+from locksmith.semaphore.holding import release
+from locksmith.semaphore.recovery import start
 from tests.fakes.mind import (
     HOME,
     NEXT_BOOT,
@@ -26,6 +28,7 @@ from tests.fakes.mind import (
     slot,
     staged,
 )
+from tests.fakes.world import World
 
 BOOTED = {"stage": Stage.VERIFYING, "verify_boot": NEXT_BOOT, "verify_since": at(0).boottime, "boot": "boot-2/0"}
 
@@ -207,3 +210,19 @@ def test_without_its_journal_a_drained_node_is_brought_back_by_every_undo_hook(p
     assert mind.effects == (do.RunHook("undo", "10-a"),)
     mind.hear(ev.HookEnded("undo", "10-a", None))
     assert do.Release() in mind.effects
+
+
+# ---------------------------------------------------------------- a full disk
+
+
+def test_a_release_that_the_journal_could_not_name_is_explained_to_the_next_start():
+    world = World()
+    actor = world.actor("agent@n1")
+    held = world.holding(actor, "n1")
+    release(actor, held, unwritten="no space left")
+    record = start(actor, "n1", "", None).unlocked
+    mind = Mind(agent(None, ledger(owed(token=held.token))))
+    mind.hear(found(unlocked=record.token))
+    assert isinstance(mind.state, Undoing)
+    release(actor, world.holding(actor, "n1"))
+    assert start(actor, "n1", "", None).unlocked == record, "with a journal nothing is left behind"
