@@ -7,6 +7,7 @@ import logging
 import socket
 import threading
 from collections.abc import Callable
+from datetime import timedelta
 from pathlib import Path
 
 from locksmith.agent.loop import Loop
@@ -16,17 +17,20 @@ from locksmith.errors import ConfigError
 log = logging.getLogger(__name__)
 
 DEATHS = 5
-"""So many deaths in a row end the process."""
+"""So many deaths end the process."""
+PAUSE = timedelta(seconds=2)
+"""Before a feeder is started again the first time; it doubles."""
 POKE_WAIT = 50.0
 
 
 class Feeders:
     """The threads of one loop."""
 
-    def __init__(self, loop: Loop, run_dir: Path) -> None:
-        """Nothing runs yet."""
+    def __init__(self, loop: Loop, run_dir: Path, pause: timedelta = PAUSE) -> None:
+        """Nothing runs yet. `pause` is before the first new start of a feeder that died."""
         self._loop = loop
         self._path = run_dir / "poke.sock"
+        self._pause = pause.total_seconds()
         self._stop = threading.Event()
         self._now = threading.Event()
         self.deaths = 0
@@ -54,7 +58,7 @@ class Feeders:
                     self._loop.crash = error
                     self._loop.post(ev.Poke())
                     return
-                self._stop.wait(2.0**death)
+                self._stop.wait(self._pause * 2 ** (death - 1))
             else:
                 return
 
