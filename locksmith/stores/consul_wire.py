@@ -22,12 +22,15 @@ from urllib3.exceptions import ConnectTimeoutError, HTTPError, MaxRetryError, Ne
 
 from locksmith.errors import TlsFailed, Unavailable
 from locksmith.stores.consul_answers import Fate, Trouble
+from locksmith.stores.dialling import connected
 
 FAILURES = (requests.RequestException, HTTPError)
 """What a request raises when there is no answer."""
 # Alerts by which a server refuses *us*. With TLS 1.3 they come after the handshake, instead of an answer.
 _REFUSAL = re.compile(r"ALERT_.*(CERTIFICATE|UNKNOWN_CA|ACCESS_DENIED)|HANDSHAKE_FAILURE")
 _PORT, _TLS_PORT = 8500, 8501
+_CONNECT_SECONDS = 5.0
+"""Where nobody has said how long: that does not happen."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +85,16 @@ def _limit(sock: socket.socket, deadline: float | None) -> None:
     sock.settimeout(left)
 
 
-class _Plain(HTTPConnection):
+class _Dialled(HTTPConnection):
+    def _new_conn(self) -> socket.socket:
+        """urllib3's own waits for the name as long as the resolver likes, and gives each address all of the time."""
+        try:
+            return connected(self.host, self.port, _seconds(self) or _CONNECT_SECONDS, self.socket_options or ())
+        except OSError as error:
+            raise NewConnectionError(self, str(error)) from error
+
+
+class _Plain(_Dialled):
     def _new_conn(self) -> socket.socket:
         made = super()._new_conn()
         return _Limited(made.family, made.type, made.proto, made.detach())
@@ -106,7 +118,7 @@ class _Unix(_Plain):
         return made
 
 
-class _Tls(HTTPSConnection):
+class _Tls(_Dialled, HTTPSConnection):
     def connect(self) -> None:
         try:
             super().connect()

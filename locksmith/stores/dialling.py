@@ -1,0 +1,85 @@
+"""A TCP connection to a host within a time limit, the lookup of its name and all its addresses included.
+
+The one idea a reader would miss: the C library's lookup can be neither bounded nor cancelled, and takes up to 5 s for each
+name server, twice. So it runs in a thread of its own that may be left behind: one for each name, however often it is asked.
+"""
+
+import errno
+import socket
+import threading
+import time
+from collections.abc import Iterable
+from typing import Any
+
+_Found = list[tuple[Any, ...]]
+"""What `socket.getaddrinfo` gives."""
+
+
+def connected(host: str, port: int, seconds: float, options: Iterable[tuple[Any, ...]] = ()) -> socket.socket:
+    """A connection to one of the host's addresses, with what is left of `seconds` as its time-out.
+
+    `options` are for `setsockopt`. Raises OSError, TimeoutError among them; the address that failed last says why.
+    """
+    deadline = time.monotonic() + seconds
+    found = _lookup(host, port, seconds)
+    failure: OSError = TimeoutError(errno.ETIMEDOUT, "no connection within the time")
+    for number, (family, kind, protocol, _, address) in enumerate(found):
+        if (left := deadline - time.monotonic()) <= 0:
+            break
+        made = socket.socket(family, kind, protocol)
+        try:
+            for option in options:
+                made.setsockopt(*option)
+            made.settimeout(left / (len(found) - number))
+            made.connect(address)
+        except OSError as error:
+            made.close()
+            failure = error
+        else:
+            made.settimeout(max(deadline - time.monotonic(), 0.001))
+            return made
+    raise failure
+
+
+class _Lookup:
+    """One question to the resolver, for all threads that ask it meanwhile."""
+
+    def __init__(self, host: str, port: int) -> None:
+        self.done = threading.Event()
+        self.found: _Found = []
+        self.error: OSError | None = None
+        self._host = host
+        self._port = port
+
+    def run(self) -> None:
+        try:
+            self.found = socket.getaddrinfo(self._host, self._port, type=socket.SOCK_STREAM)
+        except UnicodeError:
+            self.error = socket.gaierror(socket.EAI_NONAME, f"{self._host!r} is no host name")
+        except OSError as error:
+            self.error = error
+        finally:
+            with _lock:
+                del _open_lookups[self._host, self._port]
+            self.done.set()
+
+
+_lock = threading.Lock()
+_open_lookups: dict[tuple[str, int], _Lookup] = {}
+
+
+def _lookup(host: str, port: int, seconds: float) -> _Found:
+    try:  # an address asks nobody
+        return socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_NUMERICHOST)
+    except (OSError, UnicodeError):
+        pass
+    with _lock:
+        lookup = _open_lookups.get((host, port))
+        if lookup is None:
+            lookup = _open_lookups[host, port] = _Lookup(host, port)
+            threading.Thread(target=lookup.run, name=f"lookup {host}", daemon=True).start()
+    if not lookup.done.wait(seconds):
+        raise TimeoutError(errno.ETIMEDOUT, f"the name {host} is not resolved within the time")
+    if lookup.error is not None:
+        raise lookup.error
+    return lookup.found
