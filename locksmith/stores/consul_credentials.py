@@ -52,6 +52,8 @@ class Credentials:
             text, why = "", str(error)
         else:
             why = "empty"
+        if not (text.isascii() and text.isprintable()) or " " in text:
+            text, why = "", "not one word of ASCII characters, as a token is"
         if text:
             self._token = text
         elif self._token is None:
