@@ -28,6 +28,9 @@ from locksmith.stores.consul_answers import NODE, NoSuchNode, found, reading, re
 from locksmith.stores.consul_door import Client, Door, NotFound
 from locksmith.stores.consul_watch import watch
 
+_SHOWN = 200
+"""Characters of an answer that is not understood."""
+
 
 class ConsulStore:
     """A prefix of one datacenter's KV."""
@@ -121,7 +124,7 @@ class ConsulStore:
 
         Raises WrongStore when the configured datacenter is not known there.
         """
-        known: list[str] = self._door.ask(lambda client: _given(client.catalog.datacenters()))
+        known = self._door.ask(lambda client: _texts(client.catalog.datacenters()))
         own = self._self()
         if self._datacenter is not None and self._datacenter not in known:
             raise WrongStore(
@@ -135,19 +138,21 @@ class ConsulStore:
             )
         return Facts(str(identity), self._members(str(identity), own), own.get("Version"))
 
-    def _self(self) -> dict[str, Any]:
+    def _self(self) -> dict[str, str]:
         try:
             answer = self._door.ask(lambda client: client.agent.self())
         except Denied:
             return {}
-        config = answer.get("Config", {}) if isinstance(answer, dict) else {}
-        return config if isinstance(config, dict) else {}
+        config = answer.get("Config") if isinstance(answer, dict) else None
+        if not isinstance(config, dict):
+            return {}
+        return {name: value for name, value in config.items() if isinstance(value, str)}
 
-    def _members(self, identity: str, own: dict[str, Any]) -> int | None:
+    def _members(self, identity: str, own: dict[str, str]) -> int | None:
         """The raft peers of the datacenter that was asked; the status endpoint knows the local one only."""
         if own.get("Datacenter", identity) != identity:
             return None
-        return len(self._door.ask(lambda client: _given(client.status.peers())))
+        return len(self._door.ask(lambda client: _texts(client.status.peers())))
 
     def close(self) -> None:
         """Close the connections; a running watch ends within 5 s."""
@@ -158,6 +163,13 @@ def _given(answer: Any) -> Any:
     """py-consul makes nothing of a 404 where Consul knows none: it came from somebody else. Raises ValueError."""
     if not answer:
         raise ValueError("no Consul answers there (404)")
+    return answer
+
+
+def _texts(answer: Any) -> list[str]:
+    """A list of texts that is not empty. Raises ValueError."""
+    if not (isinstance(answer, list) and answer and all(isinstance(each, str) for each in answer)):
+        raise ValueError(f"no answer of Consul's: {str(answer)[:_SHOWN]}")
     return answer
 
 
@@ -186,10 +198,14 @@ class ConsulSession:
 
     def _renew(self, client: Client) -> None:
         try:
-            client.session.renew(self._id)
+            answer = client.session.renew(self._id)
         except NotFound as error:
+            if self._id not in str(error):  # somebody else's 404; Consul's names the session
+                raise
             raise SessionLost(f"session {self._id} has ended") from error
+        if not isinstance(answer, dict) or answer.get("ID") != self._id:
+            raise ValueError(f"no answer about a session: {str(answer)[:_SHOWN]}")
 
     def end(self) -> None:
         """Destroy; Consul does not mind when it is gone. See Session.end."""
-        self._door.ask(lambda client: client.session.destroy(self._id), changes=True)
+        self._door.ask(lambda client: _given(client.session.destroy(self._id)), changes=True)

@@ -35,6 +35,8 @@ _LOST_RACE = re.compile(
 )
 _LOST_SESSION = re.compile(r'invalid session "')
 _FLAG_BITS = 53
+_FIELDS = (("Key", str), ("Value", str | None), ("ModifyIndex", int), ("CreateIndex", int))
+"""What an entry has in any case, and of what type."""
 _SHOWN = 200
 
 
@@ -86,7 +88,10 @@ def failure(code: int, body: str, endpoint: object) -> StoreError | Trouble:
             return Trouble(Fate.REFUSED, Throttled(said))
         case 400 if "HTTP request to an HTTPS server" in body:
             return TlsFailed(f"{endpoint}: speaks TLS only; use consuls://")
-    return Rejected(said)
+        case 400 | 413:
+            return Rejected(said)
+    # Consul gives no other; something in between does, and may have passed the request on before.
+    return Trouble(Fate.OPEN, Unavailable(f"{said}: no answer of Consul's"))
 
 
 def _denied(text: str, said: str) -> Denied:
@@ -141,16 +146,17 @@ def _delete(key: str) -> dict[str, object]:
 def found(answer: Any) -> Iterable[tuple[str, Item]]:
     """Key and item of each result of a transaction that reads. Raises ValueError when it is no such answer."""
     for entry in _entries(answer):
-        value = base64.b64decode(entry["Value"] or "")
+        value = base64.b64decode(entry["Value"] or "", validate=True)
         yield entry["Key"], Item(value, entry["ModifyIndex"], entry["CreateIndex"], entry.get("Session") or None)
 
 
 def revision(answer: Any, puts: Sequence[Put]) -> int | None:
     """The revision of a commit; None without puts. Raises ValueError when it is no such answer."""
-    if not puts:
-        return None
     written = {put.key for put in puts}
-    return max(int(entry["ModifyIndex"]) for entry in _entries(answer) if entry["Key"] in written)
+    mods = [int(entry["ModifyIndex"]) for entry in _entries(answer) if entry["Key"] in written]
+    if puts and not mods:
+        raise ValueError(f"no answer of a transaction with these puts: {str(answer)[:_SHOWN]}")
+    return max(mods, default=None)
 
 
 def mod_of(answer: Any) -> int:
@@ -166,7 +172,7 @@ def mod_of(answer: Any) -> int:
 def _entries(answer: Any) -> list[dict[str, Any]]:
     try:
         entries = [result["KV"] for result in answer["Results"] or []]
-        if all({"Key", "Value", "ModifyIndex", "CreateIndex"} <= entry.keys() for entry in entries):
+        if all(isinstance(entry[name], kind) for entry in entries for name, kind in _FIELDS):
             return entries
     except (KeyError, TypeError, AttributeError) as error:
         raise ValueError(f"no answer of a transaction: {str(answer)[:_SHOWN]}") from error

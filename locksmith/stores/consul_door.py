@@ -157,7 +157,7 @@ class Door:
             raise self._settle(endpoint, _translate(error, endpoint)) from error
         except FAILURES as error:
             raise self._settle(endpoint, trouble(error, endpoint, str(self._credentials))) from error
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:  # JSON may be nested deeper than Python can follow
             raise self._settle(endpoint, Trouble(Fate.OPEN, Unavailable(f"{endpoint}: {error}"))) from error
         self._first = self._endpoints.index(endpoint)
         return answer

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -19,6 +20,7 @@ from locksmith.errors import (
     Conflict,
     Denied,
     Rejected,
+    SessionLost,
     Throttled,
     TlsFailed,
     Unavailable,
@@ -243,6 +245,54 @@ def test_a_commit_that_was_surely_not_applied(scripted, connect, answer, kind) -
     assert (len(server.requests), other.requests) == (1, [])
 
 
+@pytest.mark.parametrize("status", [402, 405, 408, 418, 460])
+def test_a_status_that_consul_never_gives_proves_nothing(scripted, connect, status: int) -> None:
+    """It is of something in between, which may have passed the commit on."""
+    server, other = scripted((status, "")), scripted(GOOD)
+    with pytest.raises(Unknown):
+        connect(server.endpoint, other.endpoint).commit([], PUT)
+    assert not other.requests
+
+
+@pytest.mark.parametrize("body", ["{}", "null", '"hello"', "[]"])
+def test_a_commit_of_deletes_that_nobody_confirms_is_unknown(scripted, connect, body: str) -> None:
+    server = scripted((200, body))
+    with pytest.raises(Unknown):
+        connect(server.endpoint).commit([Check("a", 7)], deletes=["a"])
+
+
+def odd_entries() -> list[str]:
+    """Transactions whose entries are not what Consul gives."""
+    changes: list[dict[str, object]] = [
+        {"Value": 5},
+        {"Value": "MQ"},
+        {"Key": None},
+        {"Key": ["ls/a"]},
+        {"ModifyIndex": None},
+        {"ModifyIndex": "seven"},
+        {"CreateIndex": [1]},
+    ]
+    return [json.dumps({"Results": [{"KV": entry() | change}]}) for change in changes]
+
+
+@pytest.mark.parametrize("body", [*odd_entries(), '{"Results": 5}', '{"Results": [5]}', "[" * 100_000])
+def test_an_answer_that_is_no_consuls_is_an_error_of_ours(scripted, connect, body: str) -> None:
+    """Whatever it is, nothing escapes that a caller of a store does not expect."""
+    server = scripted((200, body))
+    with pytest.raises(Unavailable):
+        connect(server.endpoint, timeout=BRIEF).read(["a"])
+    if '"Value"' not in body:
+        with pytest.raises(Unknown):
+            connect(server.endpoint).commit([], PUT)
+
+
+@pytest.mark.parametrize("body", ["5", "true", '["dc1", 5]', '{"a": 5}', '"dc1"', "[[]]"])
+def test_facts_of_something_else(scripted, connect, body: str) -> None:
+    server = scripted((200, body))
+    with pytest.raises(Unavailable):
+        connect(server.endpoint, timeout=BRIEF).facts()
+
+
 def test_a_commit_goes_past_an_endpoint_that_refuses(scripted, connect, refusing) -> None:
     good = scripted(GOOD)
     assert connect(refusing, good.endpoint).commit([], PUT) == 7
@@ -394,6 +444,18 @@ def test_the_token_is_read_again_and_the_last_good_one_kept(scripted, connect, t
     assert token_of(server) == "second", "without a token Consul would answer with nothing, and that looks like freedom"
 
 
+@pytest.mark.parametrize("text", ["two\nlines", "two words", "caf\u00e9", "\u20ac", "a\x00b"])
+def test_a_token_that_cannot_be_sent_names_its_file_and_not_itself(
+    scripted, connect, tmp_path: Path, text: str
+) -> None:
+    server, file = scripted(GOOD), tmp_path / "token"
+    file.write_text(text)
+    with pytest.raises(AuthFailed, match=str(file)) as caught:
+        connect(server.endpoint, access=Access(token_file=file)).commit([], PUT)
+    assert text not in str(caught.value)
+    assert not server.requests
+
+
 def test_the_environment_changes_nothing(scripted, connect, monkeypatch, tmp_path: Path) -> None:
     server, netrc = scripted(GOOD, ENTRY), tmp_path / "netrc"
     netrc.write_text("default login somebody password else\n")
@@ -500,3 +562,98 @@ def test_a_closed_store(scripted, connect) -> None:
     with pytest.raises(Unavailable, match="closed"):
         store.commit([], PUT)
     assert not store.watch("a", 7, SECOND)
+
+
+# ── sessions ──
+
+OPENED = (200, json.dumps({"ID": "the-session"}))
+TEN_SECONDS = timedelta(seconds=10)
+
+
+@pytest.mark.parametrize("answer", [(404, "404 page not found"), (200, "{}"), (200, "null")])
+def test_only_consul_ends_a_session(scripted, connect, answer) -> None:
+    """Something else behind the address, for a moment, costs nobody his place in the queue."""
+    server = scripted(OPENED, answer)
+    session = connect(server.endpoint, timeout=BRIEF).session(TEN_SECONDS)
+    with pytest.raises(Unavailable):
+        session.keepalive()
+
+
+def test_a_session_that_consul_does_not_know_is_lost(scripted, connect) -> None:
+    server = scripted(OPENED, (404, "Session id 'the-session' not found"))
+    session = connect(server.endpoint).session(TEN_SECONDS)
+    with pytest.raises(SessionLost):
+        session.keepalive()
+
+
+def test_the_end_of_a_session_that_nobody_confirms(scripted, connect) -> None:
+    server = scripted(OPENED, (404, "404 page not found"))
+    session = connect(server.endpoint, timeout=BRIEF).session(TEN_SECONDS)
+    with pytest.raises((Unknown, Unavailable)):
+        session.end()
+
+
+# ── names ──
+
+
+class Names:
+    """The machine's resolver, which says what a test tells it, or nothing until it is let go."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.known: dict[str, list[tuple[str, int]]] = {}
+        self.go_on = threading.Event()
+        self.asked: list[str] = []
+        self._own = socket.getaddrinfo
+        monkeypatch.setattr(socket, "getaddrinfo", self.getaddrinfo)
+
+    def getaddrinfo(self, host: str, port: int, *more: Any, **named: Any) -> list[Any]:
+        if not host.endswith(".example") or named.get("flags", 0) & socket.AI_NUMERICHOST:
+            return self._own(host, port, *more, **named)
+        self.asked.append(host)
+        if host not in self.known:
+            self.go_on.wait(30)
+            raise socket.gaierror(socket.EAI_AGAIN, "temporary failure in name resolution")
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", address) for address in self.known[host]]
+
+
+@pytest.fixture
+def names(monkeypatch: pytest.MonkeyPatch) -> Iterator[Names]:
+    made = Names(monkeypatch)
+    yield made
+    made.go_on.set()
+
+
+def test_a_resolver_that_hangs_is_not_waited_for(scripted, connect, names: Names) -> None:
+    """The C library tries each name server twice, 5 s each; nothing was sent, so a commit may go on."""
+    good = scripted(GOOD)
+    store = connect("silent.example:8500", good.endpoint, timeout=timedelta(seconds=3))
+    assert store.commit([], PUT) == 7
+    for _ in range(3):
+        with pytest.raises(Unavailable, match=r"silent\.example:8500"):
+            connect("silent.example:8500", timeout=BRIEF).commit([], PUT)
+    assert not names.go_on.is_set()
+    assert len(names.asked) == 1, "one question at a time"
+
+
+def test_all_addresses_of_a_name_share_the_time(scripted, connect, names: Names) -> None:
+    """The first ones swallow everything, the last one answers."""
+    good = scripted(GOOD)
+    with ExitStack() as stack:
+        deaf = [stack.enter_context(swallowing()) for _ in range(3)]
+        port = int(good.endpoint.rpartition(":")[2])
+        names.known["many.example"] = [*deaf, ("127.0.0.1", port)]
+        assert connect("many.example:8500", timeout=SECOND).commit([], PUT) == 7
+
+
+@contextlib.contextmanager
+def swallowing() -> Iterator[tuple[str, int]]:
+    """An address where a connection is neither made nor refused: the queue of those that wait is full."""
+    with ExitStack() as stack:
+        listener = stack.enter_context(socket.socket())
+        listener.bind(("127.0.0.1", 0))
+        listener.listen(0)
+        for _ in range(3):
+            waiting = stack.enter_context(socket.socket())
+            waiting.setblocking(False)
+            waiting.connect_ex(listener.getsockname())
+        yield listener.getsockname()

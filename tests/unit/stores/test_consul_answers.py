@@ -74,7 +74,6 @@ def test_a_conflict_that_is_no_transaction_is_ours() -> None:
         (403, "Permission denied", Denied),
         (403, "rpc error making call: ACL not found", AuthFailed),
         (413, "Transaction contains too many operations (65 > 64)", Rejected),
-        (418, "", Rejected),
         (500, "No path to datacenter", WrongStore),
         (500, "rpc error making call: Missing node registration", NoSuchNode),
     ],
@@ -90,6 +89,8 @@ def test_what_settles_a_call(code, body, kind) -> None:
     [
         (404, "404 page not found", Unavailable, Fate.REFUSED),
         (429, "Your IP is issuing too many concurrent connections", Throttled, Fate.REFUSED),
+        (408, "", Unavailable, Fate.OPEN),
+        (418, "", Unavailable, Fate.OPEN),
         (500, "No cluster leader", Unavailable, Fate.OPEN),
         (500, "leadership lost while committing log", Unavailable, Fate.OPEN),
         (503, "", Unavailable, Fate.OPEN),
