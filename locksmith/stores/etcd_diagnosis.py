@@ -6,9 +6,10 @@ client takes the handshake for done, so the refusal is found by reading on (and 
 closed connection first).
 """
 
-import socket
 import ssl
+import time
 
+from locksmith.stores.dialling import connected
 from locksmith.stores.etcd_credentials import Credentials
 
 _ALERT_SECONDS = 0.5
@@ -22,14 +23,19 @@ _Address = tuple[str, int]
 
 
 def tls_trouble(endpoint: str, credentials: Credentials, timeout: float) -> str | None:
-    """What is wrong with TLS at the endpoint, with the option to look at; None when it is not TLS. Seconds."""
+    """What is wrong with TLS at the endpoint, with the option to look at; None when it is not TLS.
+
+    The first look may take two thirds of `timeout` (seconds), a second one the rest.
+    """
+    until = time.monotonic() + timeout
+    timeout *= 2 / 3
     host, _, port = endpoint.rpartition(":")
     address = (host.strip("[]"), int(port))
     try:
         if not credentials.tls:
             return _speaks_tls(address, timeout)
         with (
-            socket.create_connection(address, timeout=timeout) as plain,
+            connected(*address, timeout) as plain,
             credentials.context().wrap_socket(plain, server_hostname=address[0]) as wrapped,
         ):
             wrapped.settimeout(min(_ALERT_SECONDS, timeout))
@@ -42,7 +48,7 @@ def tls_trouble(endpoint: str, credentials: Credentials, timeout: float) -> str 
     except OSError as error:
         if isinstance(error, ssl.SSLError) and (alert := _alert(error, credentials)):
             return alert
-        if _speaks_plain(address, timeout):
+        if (left := until - time.monotonic()) > 0 and _speaks_plain(address, left):
             return "the server does not speak TLS: write etcd:// instead of etcds://"
     return None
 
@@ -65,7 +71,7 @@ def _speaks_tls(address: _Address, timeout: float) -> str | None:
     context.verify_mode = ssl.CERT_NONE  # only whether it is TLS; nothing is sent over it
     context.set_alpn_protocols(["h2"])
     try:
-        with socket.create_connection(address, timeout=timeout) as plain:
+        with connected(*address, timeout) as plain:
             context.wrap_socket(plain).close()
     except OSError as error:
         if "ALERT" not in (getattr(error, "reason", None) or ""):
@@ -75,7 +81,7 @@ def _speaks_tls(address: _Address, timeout: float) -> str | None:
 
 def _speaks_plain(address: _Address, timeout: float) -> bool:
     try:
-        with socket.create_connection(address, timeout=timeout) as plain:
+        with connected(*address, timeout) as plain:
             plain.settimeout(min(_ALERT_SECONDS, timeout))
             plain.sendall(_PREFACE)
             head = plain.recv(_FRAME_HEAD)
