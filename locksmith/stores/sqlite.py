@@ -32,7 +32,7 @@ from locksmith.stores import (
     validate_commit,
     validate_read,
 )
-from locksmith.stores.sqlite_file import give_way, open_database, patiently, translated, translated_at_commit
+from locksmith.stores.sqlite_file import damaged, give_way, open_database, patiently, translated, translated_at_commit
 
 BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 _POLL = timedelta(seconds=0.2)
@@ -89,7 +89,7 @@ class SqliteStore:
         with self._writing() as db:
             self._verify(db, checks, puts)
             db.execute("UPDATE revision SET value = value + 1")
-            (revision,) = db.execute("SELECT value FROM revision").fetchone()
+            revision = self._only(db, "SELECT value FROM revision")
             db.executemany(
                 "INSERT INTO item (key, value, created, modified, session) VALUES (?, ?, ?, ?, ?) ON CONFLICT (key)"
                 " DO UPDATE SET value = excluded.value, modified = excluded.modified, session = excluded.session",
@@ -129,8 +129,15 @@ class SqliteStore:
             return Facts(identity="", members=1, version=sqlite3.sqlite_version)
         with self._borrowed() as db:
             select = "SELECT value FROM facts WHERE name = 'identity'"
-            (identity,), _ = patiently(lambda: db.execute(select).fetchone(), self._limit)
-        return Facts(identity=identity, members=1, version=sqlite3.sqlite_version)
+            identity, _ = patiently(lambda: self._only(db, select), self._limit)
+        return Facts(identity=str(identity), members=1, version=sqlite3.sqlite_version)
+
+    def _only(self, db: sqlite3.Connection, select: str) -> str | int:
+        """The one value of a row that is there since the file was made. Raises Corrupt."""
+        row: tuple[str | int] | None = db.execute(select).fetchone()
+        if row is None:
+            raise damaged(self._path, "a row is missing")
+        return row[0]
 
     def _missing(self) -> bool:
         """Whether there is no file yet; one that may not be looked at is left for opening it to report."""

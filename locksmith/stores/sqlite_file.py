@@ -96,7 +96,7 @@ def open_database(path: Path, limit: float) -> sqlite3.Connection:
     Raises ConfigError (a folder, a network file system), Denied, Unavailable, StoreFull, Corrupt, NewerFormat.
     """
     _ready_folder(path)
-    refuse_network(path.parent)
+    refuse_network(path)
     _ready_file(path)
     try:
         db = sqlite3.connect(path, timeout=0, isolation_level=None, check_same_thread=False)
@@ -113,13 +113,17 @@ def open_database(path: Path, limit: float) -> sqlite3.Connection:
     return db
 
 
-def refuse_network(folder: Path, mountinfo: Path = MOUNTINFO) -> None:
-    """Raises ConfigError when the folder is on a network file system; without /proc nothing is known and nothing refused."""
+def refuse_network(path: Path, mountinfo: Path = MOUNTINFO) -> None:
+    """Raises ConfigError for a file on a network file system; without /proc nothing is known and nothing refused."""
     try:
         lines = mountinfo.read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError:
         return
-    device = folder.stat().st_dev
+    folder = Path(os.path.realpath(path)).parent  # SQLite follows links, and makes its log where the file is
+    try:
+        device = folder.stat().st_dev
+    except OSError as error:
+        raise Unavailable(f"sqlite store {path}: {folder} cannot be looked at: {error.strerror}") from error
     wanted = f"{os.major(device)}:{os.minor(device)}"
     for line in lines:
         mount, _, source = line.partition(" - ")
@@ -144,12 +148,17 @@ def translated(error: sqlite3.Error, path: Path) -> LocksmithError:
         case sqlite3.SQLITE_CANTOPEN if not os.access(path.parent, os.R_OK | os.W_OK | os.X_OK):
             return _denied(path.parent)
         case sqlite3.SQLITE_CORRUPT | sqlite3.SQLITE_NOTADB | sqlite3.SQLITE_ERROR:
-            return Corrupt(
-                f"sqlite store {path} is damaged or not a locksmith store ({error}): stop what uses it, then restore "
-                "it from a backup or move it away together with its -wal and -shm"
-            )
+            return damaged(path, f"{error}")
         case _:
             return Unavailable(f"sqlite store {path} cannot be used: {error}")
+
+
+def damaged(path: Path, what: str) -> Corrupt:
+    """The error for a file that is not what we made."""
+    return Corrupt(
+        f"sqlite store {path} is damaged or not a locksmith store ({what}): stop what uses it, then restore "
+        "it from a backup or move it away together with its -wal and -shm"
+    )
 
 
 def translated_at_commit(error: sqlite3.Error, path: Path) -> LocksmithError:

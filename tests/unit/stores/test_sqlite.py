@@ -3,6 +3,7 @@
 That several processes may use it, and die in it, is for tests/integration/test_store_sqlite.py.
 """
 
+import contextlib
 import os
 import sqlite3
 import stat
@@ -232,17 +233,36 @@ def test_network_file_systems_are_refused(tmp_path: Path, kind: str) -> None:
     mountinfo = tmp_path / "mountinfo"
     mountinfo.write_text(MOUNTS.format(device=f"{os.major(device)}:{os.minor(device)}", kind=kind))
     with pytest.raises(ConfigError, match=rf"network file system \({kind}\).*etcd or consul"):
-        refuse_network(tmp_path, mountinfo)
+        refuse_network(tmp_path / "store.db", mountinfo)
+
+
+def test_a_link_to_a_file_on_a_network_file_system(tmp_path: Path) -> None:
+    """SQLite follows it, and makes its log beside the file and not beside the link."""
+    device = Path("/proc").stat().st_dev
+    mountinfo, link = tmp_path / "mountinfo", tmp_path / "store.db"
+    mountinfo.write_text(MOUNTS.format(device=f"{os.major(device)}:{os.minor(device)}", kind="nfs4"))
+    link.symlink_to("/proc/store.db")
+    with pytest.raises(ConfigError, match="in /proc: this is a network file system"):
+        refuse_network(link, mountinfo)
+
+
+@pytest.mark.parametrize("table", ["facts", "revision"])
+def test_a_row_that_is_missing_is_damage(store: SqliteStore, path: Path, table: str) -> None:
+    put(store)
+    with contextlib.closing(sqlite3.connect(path)) as db, db:
+        db.execute(f"DELETE FROM {table}")
+    with pytest.raises(Corrupt, match="damaged"):
+        store.facts() if table == "facts" else put(store, "b")
 
 
 def test_local_and_unknown_file_systems_are_not_refused(tmp_path: Path) -> None:
     device = tmp_path.stat().st_dev
     mountinfo = tmp_path / "mountinfo"
     mountinfo.write_text(MOUNTS.format(device=f"{os.major(device)}:{os.minor(device)}", kind="xfs"))
-    refuse_network(tmp_path, mountinfo)
+    refuse_network(tmp_path / "store.db", mountinfo)
     mountinfo.write_text(MOUNTS.format(device="4095:77", kind="nfs4"))
-    refuse_network(tmp_path, mountinfo)
-    refuse_network(tmp_path, tmp_path / "no proc here")
+    refuse_network(tmp_path / "store.db", mountinfo)
+    refuse_network(tmp_path / "store.db", tmp_path / "no proc here")
 
 
 # --- locks and errors ---
