@@ -4,6 +4,7 @@ Store errors become StoreFailed, so that the machine decides; everything unexpec
 effect needs it takes from the agent as it was when the effect was decided on, never from a later one.
 """
 
+import logging
 import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -30,6 +31,8 @@ from locksmith.hooks import HookCancelled, HookContext, HookDone, HookFailed, St
 from locksmith.rebooters import Accepted, Firing, NotAccepted
 from locksmith.semaphore import claiming, holding, recovery
 from locksmith.semaphore.actor import confirm_cluster
+
+log = logging.getLogger("locksmith.agent")
 
 STORE_PATIENCE = timedelta(seconds=15)
 """How long one effect goes on reading back; then the machine decides when to come again."""
@@ -324,6 +327,9 @@ class Hands:
             case HookDone():
                 return ev.HookEnded(stage, name, None)
             case HookFailed(reason):
+                if stage == Stage.UNDO:
+                    # The others are run all the same, so nothing else would tell.
+                    log.warning("hook %s", reason)
                 return ev.HookEnded(stage, name, reason)
             case HookCancelled():
                 return ev.HookEnded(stage, name, "called off", cancelled=True)

@@ -21,7 +21,7 @@ from locksmith.core.documents import NodeRecord
 from locksmith.core.facts import Moment
 from locksmith.core.ledger import Ledger
 from locksmith.core.machine import step
-from locksmith.core.states import Agent, Blocked, Starting, Steady
+from locksmith.core.states import Agent, Blocked, Conflicted, Starting, Steady
 
 log = logging.getLogger("locksmith.agent")
 
@@ -182,6 +182,9 @@ class Loop:
         with self._record_lock:
             record = self.hands.record(self.agent, self.published.told, self.published.steps)
             same = self._record.written is not None and _content(record) == _content(self._record.written)
+            if isinstance(self.agent.state, Conflicted):
+                self._record.pending = None  # the entry is the other machine's
+                return
             if not isinstance(self.agent.state, Starting) and (not same or at.boottime >= self._record.heartbeat_at):
                 self._record.pending = record
             elif same:

@@ -19,6 +19,8 @@ REQUEST = "request"
 """The name of the provider that an operator's `lockctl reboot` is."""
 NO_PENALTY = frozenset({"paused", "halted", "hold", "withdrawn", "stopped", "maintenance", "revoked", "strategy"})
 """Called off by somebody's will: the cool-down is the first one, it does not double."""
+CLOCK_WRONG = timedelta(days=1)
+"""An instant that the journal puts further into the future was written by a wrong clock."""
 NO_PROVIDER_WAIT = timedelta(minutes=5)
 """How often an agent without a provider looks for an operator's request."""
 
@@ -142,7 +144,15 @@ def pure_reasons(agent: Agent, wanted: Wish, at: Moment) -> list[Reason]:
     policy, ledger, found = agent.policy, agent.ledger, list[Reason]()
     if policy.strategy is Strategy.OFF:
         remedy = "set agent.strategy"
-        found.append(Reason("strategy", "strategy", "strategy is off: nothing is started", at.wall, remedy=remedy))
+        found.append(
+            Reason(
+                "strategy",
+                "strategy",
+                "strategy is off: nothing is started",
+                since(agent, "strategy", at),
+                remedy=remedy,
+            )
+        )
     if agent.hold is not None:
         remedy = "lockctl resume --node"
         found.append(Reason("hold", "hold", agent.hold.reason, since(agent, "hold", at), agent.hold.until, remedy))
@@ -158,14 +168,19 @@ def pure_reasons(agent: Agent, wanted: Wish, at: Moment) -> list[Reason]:
         text = f"up for less than {int(policy.min_uptime.total_seconds())} s"
         found.append(Reason("min_uptime", "min_uptime", text, since(agent, "min_uptime", at), at.wall + left))
     last = ledger.last_ours
-    if last is not None and at.wall < last + policy.min_interval and "min_interval" not in wanted.ignore:
+    if (
+        last is not None
+        and last - CLOCK_WRONG < at.wall < last + policy.min_interval
+        and "min_interval" not in wanted.ignore
+    ):
         text = f"rebooted by us less than {int(policy.min_interval.total_seconds())} s ago"
         found.append(
             Reason("min_interval", "min_interval", text, since(agent, "min_interval", at), last + policy.min_interval)
         )
-    if ledger.cooldown_until is not None and at.wall < ledger.cooldown_until:
+    cool = ledger.cooldown_until
+    if cool is not None and cool - CLOCK_WRONG < at.wall < cool:
         text = f"cooling down after {ledger.failures} called-off attempt(s)" if ledger.failures else "cooling down"
-        found.append(Reason("cooldown", "cooldown", text, since(agent, "cooldown", at), ledger.cooldown_until))
+        found.append(Reason("cooldown", "cooldown", text, since(agent, "cooldown", at), cool))
     if agent.crowded is not None and at.boottime < agent.crowded_until:
         found.append(agent.crowded)
     return found

@@ -351,6 +351,8 @@ def _in_line(view: View, attempt: Attempt, tickets: list[Waiting], standing: Sta
             watches = [keys.CFG, keys.brake(attempt.group), keys.hold(attempt.node)]
     elif standing.watch_guard and standing.blocked_by is not None:
         watches = [keys.guard(standing.blocked_by), keys.CFG]
+        if front is not None and not view.mod(watches[0]):
+            watches.append(front.key)  # whose claim makes the guard
     if not watches and front is not None:
         watches = [front.key]
     existing = tuple((key, view.mod(key)) for key in watches if view.mod(key))

@@ -7,13 +7,17 @@ import pytest
 
 from locksmith.core import effects as do
 from locksmith.core import events as ev
+from locksmith.core.admission import Patience
+from locksmith.core.facts import Strategy
 from locksmith.core.ledger import Stage
 from locksmith.core.states import Arming, Blocked, Draining, Queued, Releasing, Steady, Undoing, Unready, Verifying
+from locksmith.semaphore.claiming import InLine, claim
 from locksmith.semaphore.holding import release
 from locksmith.semaphore.recovery import start
 from tests.fakes.mind import (
     HOME,
     NEXT_BOOT,
+    NOON,
     NOTHING,
     REQUEST,
     Mind,
@@ -24,6 +28,7 @@ from tests.fakes.mind import (
     ledger,
     opened,
     owed,
+    policy,
     says,
     slot,
     staged,
@@ -226,3 +231,38 @@ def test_a_release_that_the_journal_could_not_name_is_explained_to_the_next_star
     assert isinstance(mind.state, Undoing)
     release(actor, world.holding(actor, "n1"))
     assert start(actor, "n1", "", None).unlocked == record, "with a journal nothing is left behind"
+
+
+# ---------------------------------------------------------------- clocks and words
+
+
+@pytest.mark.parametrize(
+    "book",
+    [ledger(last_ours=NOON + timedelta(days=9000)), ledger(cooldown_until=NOON + timedelta(days=9000))],
+    ids=["min_interval", "cooldown"],
+)
+def test_what_a_wrong_clock_once_wrote_does_not_block_for_years(book):
+    mind = Mind(agent(Steady(), book))
+    mind.hear(says(staged()))
+    mind.hear(ev.GatesAnswered("queue", ()))
+    assert isinstance(mind.state, Queued)
+
+
+def test_a_strategy_that_is_off_says_the_same_at_each_poll():
+    mind = Mind(agent(Steady(), policy=policy(strategy=Strategy.OFF)))
+    seen = set()
+    for _ in range(3):
+        mind.hear(says(staged()), wait=60)
+        mind.hear(ev.GatesAnswered("queue", ()))
+        seen.add(mind.state)
+    assert len(seen) == 1, "each difference is a write of the registry record"
+
+
+def test_who_waits_for_a_guard_that_does_not_exist_yet_watches_the_ticket_in_front():
+    world = World()
+    attempts = [world.attempt(actor := world.actor(f"agent@n{n}"), f"n{n}", "new") for n in (1, 2)]
+    for attempt in attempts:
+        world.queued(actor, attempt)
+    standing = claim(actor, attempts[1], Patience())
+    assert isinstance(standing, InLine)
+    assert attempts[0].ticket_key in [key for key, _ in standing.watches]
