@@ -1,5 +1,6 @@
 """A wilder fleet: operators of every kind, stops, shutdowns, a store that is away or silent, full disks, moving limits."""
 
+from dataclasses import replace
 from datetime import timedelta
 
 from locksmith.core import events as ev
@@ -61,7 +62,9 @@ class WildFleet(Fleet):
     def __init__(self, seed: int, nodes: int, slots: int, *, trouble: float = 0.05) -> None:
         super().__init__(seed, nodes, slots, trouble=trouble)
         self.judge = Judge(self.memory)
-        self.away_to = 0.0
+        judged = FaultyStore(self.memory.client(), self.clock)
+        judged.applied = self.judge
+        self.operator = replace(self.operator, store=judged)
         for host in self.hosts:
             host.store = FickleStore(self.memory.client(), self.clock)
             host.store.applied = self.judge
