@@ -15,7 +15,7 @@ from typing import Generic, TypeVar
 from locksmith.core import keys
 from locksmith.core.codec import Document
 from locksmith.core.documents import Config
-from locksmith.errors import Conflict, Denied, Rejected, StoreError, Unavailable, Unknown, WrongStore
+from locksmith.errors import Conflict, Corrupt, Denied, LocksmithError, Rejected, Unavailable, Unknown, WrongStore
 from locksmith.host.clock import Clock
 from locksmith.stores import Commit, Item, Snapshot, Store
 
@@ -128,11 +128,12 @@ def settle(actor: Actor, step: Callable[[], Done[T] | Try[T]], patience: timedel
                 return move.value
             return move.then(actor.store.commit(move.commit.checks, move.commit.puts, move.commit.deletes))
         except Conflict:
-            cause: StoreError = Unavailable("the keys change faster than this commit can follow; try again")
+            cause: LocksmithError = Unavailable("the keys change faster than this commit can follow; try again")
         except Unknown as error:
             unknown = cause = error
-        except (Rejected, Denied) as error:
-            # A store that went away, or a password that changed, after an unclear answer leaves it unclear: go on reading back.
+        except (Rejected, Denied, Corrupt) as error:
+            # A store that went away, a password that changed or a document that a newer agent rewrote after an unclear
+            # answer leaves it unclear: go on reading back. (A session that ended does not: its commits fail for ever.)
             if unknown is None:
                 raise
             cause = error

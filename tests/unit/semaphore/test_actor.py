@@ -76,7 +76,7 @@ def test_what_surely_was_not_applied_is_raised_at_once(world: World, fault: Lock
     assert len(written) == 1
 
 
-@pytest.mark.parametrize("fault", [Unavailable("away"), Denied("password changed")])
+@pytest.mark.parametrize("fault", [Unavailable("away"), Denied("password changed"), Corrupt("newer")])
 def test_an_unclear_fate_stays_unclear_when_the_store_goes_away(world: World, fault: LocksmithError) -> None:
     store = world.faults(world.operator)
     store.plan(Fault.DELAY)
