@@ -143,7 +143,8 @@ def _staged(agent: Agent, event: ProvidersAnswered, at: Moment) -> Agent:
     asked = {answer.provider for answer in event.answers}
     needs = {name: need for name, need in needs.items() if name in asked}
     agent = replace(agent, needs=needs, running=running, unsure=unsure, asked_providers=True)
-    wanted = {name: need.fingerprint for name, need in needs.items()}
+    forgotten = {name: fp for name, fp in agent.ledger.wanted.items() if name in unsure and name not in needs}
+    wanted = {**forgotten, **{name: need.fingerprint for name, need in needs.items()}}
     if (wanted, spent) == (dict(agent.ledger.wanted), dict(agent.ledger.spent)):
         return agent
     return note(agent, wanted=wanted, spent=spent)

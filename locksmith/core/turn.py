@@ -122,10 +122,17 @@ def wish(agent: Agent, at: Moment) -> Wish | None:
 
 
 def is_wanted(agent: Agent, at: Moment) -> bool:
-    """Whether the attempt under way has a reason still; an armed one keeps that of the request which its arm has deleted."""
+    """Whether the attempt under way has a reason still.
+
+    An armed one keeps that of the request which its arm has deleted; and a provider that wanted something and cannot say
+    now (its need is forgotten after a restart) has withdrawn nothing.
+    """
     owed = agent.owed
     served = owed is not None and owed.request is not None and owed.stage == Stage.ARMED
-    return served or wish(agent, at) is not None
+    doubtful = bool(agent.unsure) and (
+        owed is None or not owed.provider or any(n in agent.ledger.wanted for n in agent.unsure)
+    )
+    return served or doubtful or wish(agent, at) is not None
 
 
 def passed_over(agent: Agent, at: Moment) -> tuple[str, ...]:

@@ -10,6 +10,7 @@ from locksmith.core import events as ev
 from locksmith.core.admission import Patience
 from locksmith.core.facts import Strategy
 from locksmith.core.ledger import Stage
+from locksmith.core.needs import NeedUnknown, NotNeeded
 from locksmith.core.states import Arming, Blocked, Draining, Queued, Releasing, Steady, Undoing, Unready, Verifying
 from locksmith.semaphore.claiming import InLine, claim
 from locksmith.semaphore.holding import release
@@ -266,3 +267,32 @@ def test_who_waits_for_a_guard_that_does_not_exist_yet_watches_the_ticket_in_fro
     standing = claim(actor, attempts[1], Patience())
     assert isinstance(standing, InLine)
     assert attempts[0].ticket_key in [key for key, _ in standing.watches]
+
+
+# ---------------------------------------------------------------- a provider that cannot say after a restart
+
+
+def restarted(*answers) -> Mind:
+    """In the middle of a drain the process is started again; then the providers answer this."""
+    book = ledger(owed(), wanted={"file": "fp-1", "other": "fp-9"})
+    mind = Mind(agent(None, book, needs={}))
+    mind.hear(says(*answers))
+    mind.hear(found(slot(phase="draining")))
+    return mind
+
+
+@pytest.mark.parametrize("name", ["file", "other"])
+def test_a_provider_that_cannot_say_after_a_restart_withdraws_nothing(name):
+    silent = NeedUnknown(name, "no answer")
+    mind = restarted(silent)
+    mind.hear(says(silent))
+    assert isinstance(mind.state, Draining)
+    assert mind.book.wanted[name], "the loop guard needs it after the reboot"
+    mind.hear(says(NotNeeded(name)))
+    assert isinstance(mind.state, Undoing)
+
+
+def test_a_provider_that_never_wanted_anything_keeps_no_reboot_alive():
+    mind = restarted(staged(), NeedUnknown("third", "no answer"))
+    mind.hear(says(NotNeeded("file"), NeedUnknown("third", "no answer")))
+    assert isinstance(mind.state, Undoing)
