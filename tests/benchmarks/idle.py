@@ -19,7 +19,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.benchmarks.counting import Counting
+from tests.benchmarks.parts.counting import Counting
 from tests.integration.places import LOCKSMITHD
 from tests.servers.consul import ConsulCluster
 from tests.servers.etcd import EtcdCluster
