@@ -117,7 +117,9 @@ class Daemon:
         self._notifier = Notifier.from_environment(os.environ)
         self._loop: Loop | None = None
         self._stopping = threading.Event()
+        self._signalled = threading.Event()
         self._reload: Config | None = None
+        self._left_for: Config | None = None
         self._active: Config | None = None
         self._settles = False
         self._status: Path | None = None
@@ -166,7 +168,9 @@ class Daemon:
                     told = sentence
                 self._notifier.ready()
                 self._notifier.watchdog()
-                if self._stopping.wait(self._longest(BROKEN_RETRY)):
+                self._signalled.wait(self._longest(BROKEN_RETRY))
+                self._signalled.clear()
+                if self._stopping.is_set():
                     return None
             else:
                 return loaded
@@ -301,6 +305,7 @@ class Daemon:
     def _on_term(self, number: int, frame: FrameType | None) -> None:
         del number, frame
         self._stopping.set()
+        self._signalled.set()
         threading.Thread(target=self._ask_to_stop, daemon=True, name="stop").start()
 
     def _ask_to_stop(self) -> None:
@@ -311,6 +316,7 @@ class Daemon:
 
     def _on_hup(self, number: int, frame: FrameType | None) -> None:
         del number, frame
+        self._signalled.set()
         threading.Thread(target=self._load_again, daemon=True, name="reload").start()
 
     def _load_again(self) -> None:
@@ -356,13 +362,18 @@ class Daemon:
             self._active = loaded
             loop.swap(replace(body, journal=loop.body.journal))
             log.info("the configuration was read again")
-        elif isinstance(snapshot.agent.state, Steady | Blocked | Queued | Starting | Conflicted | Unready):
+        elif self._left_for is not loaded and isinstance(snapshot.agent.state, _LEAVABLE):
+            self._left_for = loaded
             log.info("the configuration was read again: starting anew with it")
             loop.post(ev.StopAsked(going_down=False))
 
 
+_LEAVABLE = (Steady, Blocked, Queued, Starting, Conflicted, Unready)
+"""The states in which no slot is at stake: another store, name or group may be taken."""
+
+
 def _seconds(duration: timedelta) -> str:
-    return f"{int(duration.total_seconds())} s"
+    return f"{duration.total_seconds():g} s"
 
 
 def _folder(path: Path, key: str) -> Path:
