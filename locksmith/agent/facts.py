@@ -50,7 +50,7 @@ def found_event(actor: Actor, found: Found | Clash | NotSetUp, *, start: bool) -
                 identity=found.config.store,
                 epoch=found.config.epoch,
                 slot=slot_fact(found.held) if found.held else None,
-                unlocked=found.unlocked.token if found.unlocked else None,
+                unlocked=found.unlocked.tokens if found.unlocked else (),
                 hold=HoldFact(f"held by {hold.by}: {hold.reason}", hold.until)
                 if hold is not None and in_force
                 else None,

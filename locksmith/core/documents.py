@@ -210,9 +210,16 @@ class NodeRecord(Document):
     steps: tuple[Mapping[str, Any], ...] = ()
 
 
+EXPLAINED = 32
+"""So many earlier slots of a node an unlock record explains."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Unlocked(Document):
-    """`ev/unlock/<node>`: an operator took a slot away."""
+    """`ev/unlock/<node>`: an operator took a slot away. `earlier` are the tokens of those that he took before it.
+
+    A node that was off may owe any of them: taken by force, held by hand for the repair, unlocked again.
+    """
 
     token: str
     nonce: str
@@ -220,3 +227,9 @@ class Unlocked(Document):
     by: str
     reason: str
     since: datetime
+    earlier: tuple[str, ...] = ()
+
+    @property
+    def tokens(self) -> tuple[str, ...]:
+        """All slots that this record explains, the last one at the end."""
+        return (*self.earlier, self.token)

@@ -54,14 +54,14 @@ class SetUp:
 
 @dataclass(frozen=True, slots=True)
 class FoundAtStart:
-    """What START or a steady look saw. `config` None: not set up. `unlocked` is the token of the unlock record."""
+    """What START or a steady look saw. `config` None: not set up. `unlocked` are the tokens of the unlock record."""
 
     known: bool
     identity: str = ""
     epoch: int = 0
     slot: SlotFact | None = None
     clash: SlotFact | None = None
-    unlocked: str | None = None
+    unlocked: tuple[str, ...] = ()
     hold: HoldFact | None = None
     request: RequestFact | None = None
     start: bool = True

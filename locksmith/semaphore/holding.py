@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from locksmith.core import keys
-from locksmith.core.documents import Brake, Failure, Guard, Holder, Phase, Request, Unlocked
+from locksmith.core.documents import EXPLAINED, Brake, Failure, Guard, Holder, Phase, Request, Unlocked
 from locksmith.errors import Conflict, Corrupt, StoreError, Unknown
 from locksmith.semaphore.actor import PATIENCE, Actor, Done, Try, View, believe_absent, look, settle
 from locksmith.semaphore.claiming import Barred, Held, barred, held, recount, stopped
@@ -321,7 +321,7 @@ def release(actor: Actor, slot: Slot, patience: timedelta = PATIENCE, unwritten:
     """
 
     def step() -> Done[Released] | Try[Released]:
-        needed = [keys.brake(slot.group), *(keys.guard(limit) for limit in slot.limits)]
+        needed = [keys.brake(slot.group), keys.unlocked(slot.node), *(keys.guard(limit) for limit in slot.limits)]
         view = look(actor.store, [slot.key, *needed])
         current = ours(view, slot)
         if current is None:
@@ -333,14 +333,16 @@ def release(actor: Actor, slot: Slot, patience: timedelta = PATIENCE, unwritten:
             return Try(commit, lambda _: Released(by_hand=True))
         away = removal(view, current, actor.nonce())
         if unwritten is not None:
-            away = replace(away, puts=(*away.puts, _record(actor, current, unwritten)))
+            away = replace(away, puts=(*away.puts, _record(actor, view, current, unwritten)))
         return Try(away, lambda _: Released())
 
     return settle(actor, step, patience)
 
 
-def _record(actor: Actor, current: Held, problem: str) -> Put:
+def _record(actor: Actor, view: View, current: Held, problem: str) -> Put:
     """Like the record of an operator who took the slot away."""
+    key = keys.unlocked(keys.own_node(current.key))
+    before = view.document(key, Unlocked)
     taken = Unlocked(
         gen=actor.nonce(),
         token=str(current.token),
@@ -349,8 +351,9 @@ def _record(actor: Actor, current: Held, problem: str) -> Put:
         by=actor.by,
         reason=f"given back without a journal: {problem}",
         since=actor.clock.wall(),
+        earlier=before.tokens[-EXPLAINED:] if before is not None else (),
     )
-    return Put(keys.unlocked(keys.own_node(current.key)), taken.encode())
+    return Put(key, taken.encode())
 
 
 def by_hand(holder: Holder, now: datetime) -> Holder:

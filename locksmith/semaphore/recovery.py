@@ -29,7 +29,7 @@ class NotSetUp:
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """What the store knows of this node. `unlocked` is the record of the last slot that an operator took from it."""
+    """What the store knows of this node. `unlocked` is the record of the slots that operators took from it."""
 
     config: Config
     held: Held | None

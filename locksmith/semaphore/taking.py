@@ -11,7 +11,7 @@ from datetime import timedelta
 from typing import Literal
 
 from locksmith.core import keys
-from locksmith.core.documents import Holder, Phase, Revoke, Unlocked
+from locksmith.core.documents import EXPLAINED, Holder, Phase, Revoke, Unlocked
 from locksmith.errors import ArmedHolder, Asked, NotHeld
 from locksmith.semaphore.actor import Actor, Done, Try, look, settle
 from locksmith.semaphore.claiming import Held, held
@@ -140,6 +140,7 @@ def _take(actor: Actor, node: str, target: Held, reason: str, phases: frozenset[
             by=actor.by,
             reason=reason,
             since=actor.clock.wall(),
+            earlier=record.tokens[-EXPLAINED:] if record is not None else (),
         )
         away = removal(view, current, gen)
         commit = Commit(away.checks, (*away.puts, Put(record_key, taken.encode())), away.deletes)

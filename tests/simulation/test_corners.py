@@ -1,10 +1,12 @@
 """Corners that a review of the machine against its design found, each driven event by event over hours of virtual time."""
 
+import threading
 from dataclasses import replace
 from datetime import timedelta
 
 import pytest
 
+from locksmith.agent.facts import found_event
 from locksmith.core import effects as do
 from locksmith.core import events as ev
 from locksmith.core.admission import Patience
@@ -12,9 +14,11 @@ from locksmith.core.facts import Strategy
 from locksmith.core.ledger import Stage
 from locksmith.core.needs import NeedUnknown, NotNeeded
 from locksmith.core.states import Arming, Blocked, Draining, Queued, Releasing, Steady, Undoing, Unready, Verifying
+from locksmith.semaphore.by_hand import lock
 from locksmith.semaphore.claiming import InLine, claim
 from locksmith.semaphore.holding import release
 from locksmith.semaphore.recovery import start
+from locksmith.semaphore.taking import force_unlock
 from tests.fakes.mind import (
     HOME,
     NEXT_BOOT,
@@ -228,7 +232,7 @@ def test_a_release_that_the_journal_could_not_name_is_explained_to_the_next_star
     release(actor, held, unwritten="no space left")
     record = start(actor, "n1", "", None).unlocked
     mind = Mind(agent(None, ledger(owed(token=held.token))))
-    mind.hear(found(unlocked=record.token))
+    mind.hear(found(unlocked=record.tokens))
     assert isinstance(mind.state, Undoing)
     release(actor, world.holding(actor, "n1"))
     assert start(actor, "n1", "", None).unlocked == record, "with a journal nothing is left behind"
@@ -296,3 +300,24 @@ def test_a_provider_that_never_wanted_anything_keeps_no_reboot_alive():
     mind = restarted(staged(), NeedUnknown("third", "no answer"))
     mind.hear(says(NotNeeded("file"), NeedUnknown("third", "no answer")))
     assert isinstance(mind.state, Undoing)
+
+
+# ---------------------------------------------------------------- slots that operators took
+
+
+def test_a_node_finds_out_what_became_of_its_slot_though_it_was_held_by_hand_since():
+    """Dead: taken by force; repaired: held by hand and unlocked; then it boots, and its journal owes the first one."""
+    world = World()
+    actor = world.actor("agent@n1")
+    held = world.holding(actor, "n1")
+    force_unlock(world.operator, "n1", "it is off", armed_too=True)
+    for _ in range(3):
+        lock(
+            world.operator, "n1", "n1", "web", "repair",
+            wait=False, patience=None, progress=lambda _: None, stop=threading.Event(),
+        )  # fmt: skip
+        force_unlock(world.operator, "n1", "repaired", armed_too=False)
+    mind = Mind(agent(None, ledger(owed(token=held.token, boot="boot-1/0", stage=Stage.ARMED))))
+    mind.hear(replace(found_event(actor, start(actor, "n1", "", None), start=True), identity="store-1"))
+    assert isinstance(mind.state, Verifying), mind.told
+    assert mind.state.slot_gone

@@ -40,7 +40,7 @@ def test_what_start_saw(world, start):
     event = found_event(world.operator, Found(config, current, unlocked, None, request), start=start)
     assert event.known
     assert event.start is start
-    assert (event.identity, event.epoch, event.unlocked) == (config.store, 1, "4")
+    assert (event.identity, event.epoch, event.unlocked) == (config.store, 1, ("4",))
     assert current is not None
     assert event.slot == slot_fact(current)
     assert event.request == RequestFact("req-1", "alice", "x", NOON, ("gate",))

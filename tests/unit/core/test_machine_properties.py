@@ -99,7 +99,7 @@ founds = st.builds(
     epoch=st.sampled_from([1, 1, 2]),
     slot=maybe_slots,
     clash=st.sampled_from([None, None, None, SlotFact(9, "n", GROUP, (LIMIT,), "armed", BOOT, host="twin")]),
-    unlocked=st.sampled_from([None, str(TOKEN)]),
+    unlocked=st.sampled_from([(), (str(TOKEN),)]),
     hold=st.none() | st.builds(HoldFact, texts, times),
     request=requests,
     start=st.booleans(),

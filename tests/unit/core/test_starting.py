@@ -215,7 +215,7 @@ def test_a_release_of_a_called_off_attempt_that_was_done_cools_down():
 
 def test_a_slot_that_an_operator_took_is_undone_without_a_release():
     mind = begun(ledger(owed(started=("10-a",))))
-    mind.hear(found(unlocked="7"))
+    mind.hear(found(unlocked=("5", "7")))
     assert isinstance(mind.state, Undoing)
     assert (mind.state.kind, mind.state.slot_gone) == ("revoked", True)
     mind.hear(ev.HooksListed("undo", ()))
@@ -225,14 +225,14 @@ def test_a_slot_that_an_operator_took_is_undone_without_a_release():
 
 def test_a_slot_that_an_operator_took_from_a_rebooted_node_is_verified_without_a_release():
     mind = begun(ledger(owed(stage=Stage.ARMED, boot=OLD_BOOT), boot=OLD_BOOT, home=None))
-    assert mind.hear(found(unlocked="7")) == (do.ListHooks("post-reboot"),)
+    assert mind.hear(found(unlocked=("5", "7"))) == (do.ListHooks("post-reboot"),)
     assert isinstance(mind.state, Verifying)
     assert mind.state.slot_gone
 
 
 def test_the_unlock_record_of_an_earlier_slot_explains_nothing():
     mind = begun(ledger(owed()))
-    assert mind.hear(found(unlocked="6")) == ()
+    assert mind.hear(found(unlocked=("6",))) == ()
     assert isinstance(mind.state, Unready)
     assert "no record explains it" in mind.told.text
     assert mind.owed.token == 7
