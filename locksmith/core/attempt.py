@@ -32,6 +32,7 @@ from locksmith.core.events import (
     JournalFailed,
     PendingSeen,
     PhaseMarked,
+    Poke,
     ProvidersAnswered,
     RebootTold,
     ReleaseDone,
@@ -173,7 +174,8 @@ def on_arming(agent: Agent, state: Arming, event: Event, at: Moment) -> Turn:
     match event:
         case GatesAnswered("arm", answers):
             return _gated(agent, answers, at) or _arm(agent, replace(state, gates_at=at.boottime), at)
-        case ArmDone(attempt) if agent.owed is not None and attempt == agent.owed.attempt:
+        case ArmDone(attempt) if state.attempt and attempt == state.attempt:
+            # Only the arm that was sent from here: before one is sent, nothing confirms it, whatever the journal names.
             return _tell(owe(agent, armed_at=at.wall), at)
         case ArmRefused(kind, reason):
             return undo(agent, kind, reason, at)
@@ -342,6 +344,9 @@ def on_releasing(agent: Agent, state: Releasing, event: Event, at: Moment) -> Tu
                 return replace(agent, done=True), ()
             return go(agent, replace(state, tries=state.tries + 1), at, wake_at=backoff(at, state.tries)), ()
         case Tick():
+            return replace(agent, wake_at=None), (Release(),)
+        case Poke() if agent.wake_at is not None:
+            # Between two tries only: an answer to one that is under way must not end a later attempt.
             return replace(agent, wake_at=None), (Release(),)
         case StopAsked(going_down=True):
             return replace(agent, done=True), ()

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.integration.fleet.fleet import Fleet, Hardware
-from tests.integration.fleet.host import Ways, lockctl
+from tests.integration.fleet.host import Host, Ways, lockctl
 from tests.integration.fleet.judges import judge_downs, read_ledger
 from tests.integration.fleet.outage import Roads
 from tests.integration.fleet.stores import ConsulRaw, EtcdRaw, counts, own, phases, tickets
@@ -106,7 +106,12 @@ def back_to_work(fleet: Fleet, raw: EtcdRaw | ConsulRaw, roads: Roads) -> None:
     idle, drains, armed, about_to_arm, verifies, *_ = fleet.hosts
     fleet.hardware = Hardware(boot_seconds=0.5)
     roads.open_all()
-    fleet.wait(lambda: armed.is_in("steady") and verifies.is_in("steady"), "two have released", 400, [armed, verifies])
+
+    def released(host: Host) -> bool:
+        host.poke()  # as lockctl does there: its own next try may be minutes away by now
+        return host.is_in("steady")
+
+    fleet.wait(lambda: all(map(released, (armed, verifies))), "two have released", 400, [armed, verifies])
     assert not {armed.name, verifies.name} & phases(raw.snapshot()).keys()
     assert len(armed.actions(POST, "begin")) == 1
     drains.let_go(PRE)

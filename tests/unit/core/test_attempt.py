@@ -417,6 +417,14 @@ def test_a_release_is_tried_for_ever_with_a_cap():
     assert mind.owed.token == 7
 
 
+def test_an_operator_on_the_host_does_not_wait_for_the_next_try():
+    mind = releasing()
+    assert mind.hear(ev.Poke()) == ()  # one is under way
+    mind.hear(ev.StoreFailed("release", "unavailable", "no answer"))
+    assert mind.hear(ev.Poke()) == (do.Release(),)
+    assert mind.hear(ev.Poke()) == ()
+
+
 def test_a_released_slot_is_owed_no_more_and_the_world_is_looked_at_anew():
     mind = releasing()
     assert mind.hear(ev.ReleaseDone()) == (do.UnwatchHolder(), do.SteadyLook(), do.AskProviders())
