@@ -257,7 +257,7 @@ def _again(agent: Agent, cause: str, at: Moment) -> Turn:
 def disarm(agent: Agent, cause: str, at: Moment) -> Turn:
     """Only when nothing can still fire: take the arm back, then undo."""
     if agent.owed is not None and agent.owed.slotless:
-        return undo(agent, "stuck", cause, at)
+        return undo(agent, agent.owed.called_off or "stuck", cause, at)
     return go(agent, Stuck(at.boottime, cause, disarming=True), at, wake_at=None), (MarkPhase("draining"),)
 
 

@@ -157,6 +157,9 @@ def _absent(agent: Agent, found: FoundAtStart, at: Moment, *, epoch_changed: boo
     if owed.slotless:
         if _booted_since(agent, owed):
             return begin_verify(agent, None, at, slot_gone=True)
+        if owed.stage == Stage.ARMED:
+            # The machine may have been told: nothing is taken back while that can still fire.
+            return _may_fire(agent, _unwanted(agent, owed, at), owed, at)
         return undo(agent, "interrupted", "the agent was restarted in the middle of an attempt", at, slot_gone=True)
     if over:
         if owed.stage == Stage.RELEASING:
@@ -219,9 +222,7 @@ def _held(agent: Agent, slot: SlotFact, at: Moment) -> Turn:
         return undo(agent, owed.called_off or "interrupted", owed.called_off_reason, at)
     unwanted = _unwanted(agent, owed, at)
     if slot.phase == "armed":
-        agent = owe(agent, called_off=unwanted, called_off_reason=owed.called_off_reason) if unwanted else agent
-        agent = go(agent, Rebooting(at.boottime, told=False, asking=True), at, wake_at=None)
-        return agent, (AskPending(),)
+        return _may_fire(agent, unwanted, owed, at)
     if unwanted:
         return undo(agent, unwanted, owed.called_off_reason or "no reboot is wanted any more", at)
     # Acquired or draining in this boot: go on; hooks that ended are not repeated.
@@ -231,11 +232,17 @@ def _held(agent: Agent, slot: SlotFact, at: Moment) -> Turn:
     return go(agent, Draining(), at, wake_at=None), (WatchHolder(), AskGates("drain"))
 
 
+def _may_fire(agent: Agent, unwanted: str | None, owed: Owed, at: Moment) -> Turn:
+    """Armed in this boot: what an earlier life began may still take the machine down."""
+    agent = owe(agent, called_off=unwanted, called_off_reason=owed.called_off_reason) if unwanted else agent
+    return go(agent, Rebooting(at.boottime, told=False, asking=True), at, wake_at=None), (AskPending(),)
+
+
 def _unwanted(agent: Agent, owed: Owed, at: Moment) -> str | None:
     if owed.called_off is not None:
         return owed.called_off
     if not is_wanted(agent, at) and not agent.unsure:
         return "withdrawn"
-    if agent.policy.strategy is not Strategy.LOCK:
+    if agent.policy.strategy is not (Strategy.REBOOT if owed.slotless else Strategy.LOCK):
         return "strategy"
     return None

@@ -448,6 +448,35 @@ def test_an_attempt_without_a_slot_is_taken_back_after_a_restart():
     assert mind.state.slot_gone
 
 
+def told_without_a_slot(**changes) -> Mind:
+    book = owed(slotless=True, token=None, stage=Stage.ARMED, arms=1, started=("10-a",))
+    return begun(ledger(book), **{"policy": policy(strategy=Strategy.REBOOT), **changes})
+
+
+def test_an_attempt_without_a_slot_that_may_still_fire_is_waited_for():
+    mind = told_without_a_slot()
+    assert mind.hear(says(staged()), found()) == (do.AskPending(),)
+    assert mind.hear(ev.PendingSeen("shutdown is scheduled")) == ()
+    assert isinstance(mind.state, Rebooting)
+    mind.wake()
+    assert mind.hear(ev.PendingSeen(None)) == (do.AskGates("arm"),)
+    assert do.Reboot() in mind.hear(ev.GatesAnswered("arm", ()))
+
+
+@pytest.mark.parametrize(
+    ("answer", "strategy", "kind"),
+    [(NOTHING, Strategy.REBOOT, "withdrawn"), (says(staged()), Strategy.LOCK, "strategy")],
+)
+def test_an_attempt_without_a_slot_that_is_not_wanted_is_taken_back_when_nothing_can_fire(answer, strategy, kind):
+    mind = told_without_a_slot(policy=policy(strategy=strategy))
+    assert mind.hear(answer, found()) == (do.AskPending(),)
+    mind.hear(ev.PendingSeen(None), ev.HooksListed("undo", ("10-a",)))
+    assert mind.effects == (do.RunHook("undo", "10-a"),)
+    assert mind.owed.called_off == kind
+    mind.hear(ev.HookEnded("undo", "10-a", None))
+    assert isinstance(mind.state, Steady)
+
+
 def test_an_attempt_without_a_slot_is_verified_after_its_boot():
     book = owed(slotless=True, token=None, stage=Stage.ARMED, boot=OLD_BOOT)
     mind = begun(ledger(book, boot=OLD_BOOT), policy=policy(strategy=Strategy.REBOOT))
