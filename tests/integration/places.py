@@ -33,8 +33,10 @@ LOCKCTL = Path(sys.executable).with_name("lockctl")
 LOCKSMITHD = Path(sys.executable).with_name("locksmithd")
 TTL = timedelta(minutes=5)
 OWN_ID = "0123456789abcdef0123456789abcdef"
-HANG_SECONDS = 90
+HANG_SECONDS = 150
 """A process that has not ended by then hangs."""
+PATIENT = ("--timeout", "100s")
+"""For commands that are not about time: the machine may be busy with a hundred other tests."""
 
 
 @dataclass(frozen=True)
@@ -79,7 +81,10 @@ class Place:
     def __post_init__(self) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
         self.file = self.folder / f"locksmith-{secrets.token_hex(4)}.toml"
-        lines = [f"{key} = {json.dumps(str(value))}" for key, value in {"url": self.url, **self.store}.items()]
+        lines = [
+            f"{key} = {json.dumps(str(value))}"
+            for key, value in {"url": self.url, "timeout": "20s", **self.store}.items()
+        ]
         node = [f'id = "{OWN_ID}"', f'group = "{self.group}"']
         node += [f'{name} = "{self.folder / name}"' for name in ("run_dir", "state_dir")]
         self.file.write_text("\n".join(["[store]", *lines, "[node]", *node, self.more, ""]))
@@ -211,8 +216,8 @@ class Place:
         return {**kept, "LOCKSMITH_CONFIG": str(self.file)}
 
     def lockctl(self, *words: str) -> Said:
-        """Run lockctl to its end."""
-        return ended(self.start(*words))
+        """Run lockctl to its end, with patience unless a --timeout is given."""
+        return ended(self.start(*words, *(() if "--timeout" in words else PATIENT)))
 
 
 def ended(process: subprocess.Popen[str]) -> Said:

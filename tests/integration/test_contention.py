@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from tests.integration.places import Place, ended, place, sqlite_url
+from tests.integration.places import PATIENT, Place, ended, place, sqlite_url
 from tests.servers.consul import ConsulCluster
 from tests.servers.etcd import EtcdCluster
 
@@ -62,8 +62,7 @@ def loaded(where: Place, *control: str) -> list[dict[str, Any]]:
 
 def plain(where: Place) -> list[dict[str, Any]]:
     """How fifty plain `lockctl lock NODE` fared; the time limit is for machines that have little to give to each."""
-    words = ("--json", "--timeout", "90s")
-    processes = [where.start("lock", f"node{number}", *words) for number in range(CROWD)]
+    processes = [where.start("lock", f"node{number}", "--json", *PATIENT) for number in range(CROWD)]
     said = [ended(process) for process in processes]
     return [{"code": one.code, "kind": one.kind, "message": one.err} for one in said]
 

@@ -26,7 +26,7 @@ from tests.integration.places import TTL, Place, place
 from tests.servers.consul import ConsulCluster
 from tests.servers.etcd import EtcdCluster
 
-pytestmark = [pytest.mark.slow, pytest.mark.servers, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.slow, pytest.mark.servers, pytest.mark.timeout(400)]
 
 
 @dataclass
