@@ -204,6 +204,7 @@ def _arm(agent: Agent, state: Arming, at: Moment) -> Turn:
     agent = go(agent, replace(state, attempt=at.nonce, tries=state.tries + 1), at, wake_at=None)
     if owed is not None and owed.slotless:
         drop = (DropRequest(owed.request),) if owed.request else ()
+        agent = note(agent, served=owed.request) if owed.request else agent
         agent, effects = _tell(owe(agent, armed_at=at.wall), at)
         return agent, (*drop, *effects)
     return agent, (Arm(),)

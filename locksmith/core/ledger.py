@@ -108,6 +108,7 @@ class Ledger(Document):
         `boot` is the boot it was last written in. `wanted` are the fingerprints of the updates that were staged then, by
         provider; at a boot change they become `spent`: a reboot has been spent on them, and the loop guard blocks them.
     `cooldown_until` is wall time.
+    `served` is the operator's request that the last reboot without a slot served.
     """
 
     boot: str = ""
@@ -117,6 +118,7 @@ class Ledger(Document):
     spent: Mapping[str, str] = field(default_factory=dict)
     last: LastReboot | None = None
     last_ours: datetime | None = None
+    served: str = ""
     failures: int = 0
     cooldown_until: datetime | None = None
     reboots: Mapping[str, int] = field(default_factory=dict)

@@ -10,6 +10,7 @@ from dataclasses import replace
 from typing import assert_never
 
 from locksmith.core.attempt import on_arming, on_draining, on_rebooting, on_releasing, on_stuck, on_undoing
+from locksmith.core.effects import DropRequest
 from locksmith.core.events import (
     ArmDone,
     Begin,
@@ -63,6 +64,14 @@ def step(agent: Agent, event: Event, at: Moment) -> Turn:
         return begin(agent, at)
     if isinstance(event, StoreFailed) and event.act == "record":
         return agent, ()
+    if isinstance(event, FoundAtStart) and event.request is not None and event.request.identity == agent.ledger.served:
+        # Served without a slot, and the store was away when it was to be deleted: not once more.
+        agent, effects = _decide(agent, replace(event, request=None), at)
+        return agent, (*effects, DropRequest(agent.ledger.served))
+    return _decide(agent, event, at)
+
+
+def _decide(agent: Agent, event: Event, at: Moment) -> Turn:
     state = agent.state
     match state:
         case Starting():

@@ -1,5 +1,6 @@
 """From the slot to the reboot, and all the ways back."""
 
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -246,6 +247,15 @@ def test_strategy_reboot_has_no_arm_and_deletes_the_request_that_it_serves():
     assert mind.effects == (do.DropRequest("req-1"), do.UnwatchHolder(), do.Reboot())
     assert mind.owed.stage == Stage.ARMED
     assert isinstance(mind.state, Rebooting)
+    assert mind.agent.ledger.served == "req-1"
+
+
+def test_a_request_served_without_a_slot_is_not_served_again_when_it_could_not_be_deleted():
+    book = replace(ledger(None), served="req-1")
+    mind = Mind(agent(Steady(), book, policy=policy(strategy=Strategy.REBOOT)))
+    effects = mind.hear(ev.FoundAtStart(known=True, identity="store", epoch=1, request=REQUEST, start=False))
+    assert do.DropRequest("req-1") in effects
+    assert mind.agent.request is None
 
 
 # ------------------------------------------------------------------------------------------------ rebooting
