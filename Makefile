@@ -66,7 +66,7 @@ check: lint
 # A server that cannot be had is said loudly here and skipped loudly in the tests that need it.
 test: lint
 	@$(BIN)/python -m tests.servers.fetch || echo "going on: tests of the missing servers will be skipped" >&2
-	$(BIN)/pytest -n $(JOBS) --dist worksteal
+	$(BIN)/pytest -q -n $(JOBS) --dist load --maxschedchunk 1 --durations 15
 
 bench: servers
 	@shopt -s nullglob; for program in tests/benchmarks/[a-z]*.py; do \

@@ -16,6 +16,16 @@ from tests.servers.etcd import EtcdCluster
 from tests.servers.fetch import ServerMissing
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The longest first, by the time that each may take, so that no worker ends long after the others."""
+
+    def allowed(item: pytest.Item) -> float:
+        limit = item.get_closest_marker("timeout")
+        return float(limit.args[0]) if limit is not None and limit.args else 0.0
+
+    items.sort(key=lambda item: (item.get_closest_marker("slow") is None, -allowed(item)))
+
+
 @contextlib.contextmanager
 def _loud_skip() -> Iterator[None]:
     try:
