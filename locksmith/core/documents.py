@@ -24,6 +24,11 @@ class Phase(StrEnum):
     MAINTENANCE = "maintenance"
 
 
+def still(until: datetime | None, now: datetime | None) -> bool:
+    """Whether what ends at `until` (None: never) holds at `now`; None while the clock cannot be trusted, and then it does."""
+    return until is None or now is None or now < until
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pause(Part):
     """An operator stopped new claims and arms. `until` None: until somebody resumes."""
@@ -34,8 +39,8 @@ class Pause(Part):
     until: datetime | None = None
 
     def in_force(self, now: datetime | None) -> bool:
-        """Whether it still holds; `now` is None while the clock cannot be trusted, and then it does."""
-        return self.until is None or now is None or now < self.until
+        """See `still`."""
+        return still(self.until, now)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,8 +96,8 @@ class Hold(Document):
     until: datetime | None = None
 
     def in_force(self, now: datetime | None) -> bool:
-        """Whether it still holds; `now` is None while the clock cannot be trusted, and then it does."""
-        return self.until is None or now is None or now < self.until
+        """See `still`."""
+        return still(self.until, now)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -28,24 +28,9 @@ from locksmith.core.states import (
     Unready,
     Verifying,
 )
+from locksmith.core.steps import STEP_OF_KIND, STEPS
 from locksmith.core.turn import wish
 from locksmith.core.verdict import Answer, Open, Unknown
-
-STEP_OF_KIND = {
-    "hold": "hold",
-    "maintenance": "hold",
-    "window": "window",
-    "clock": "window",
-    "paused": "pause",
-    "halted": "pause",
-    "queue": "queue",
-    "queue_full": "queue",
-    "store": "queue",
-    "provider": "update",
-    "loop_guard": "update",
-}
-"""In which step of `why` a kind of blocked is shown; the others are gates."""
-STEPS = ("update", "hold", "window", "gate", "pause", "queue", "slot", "drain", "reboot", "health")
 
 
 @dataclass(frozen=True, slots=True)

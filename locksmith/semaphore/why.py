@@ -12,6 +12,7 @@ from typing import Any, Literal
 from locksmith.core import keys
 from locksmith.core.admission import Waiting, ordered, walk
 from locksmith.core.documents import Brake, Guard, Hold, Holder, NodeRecord, Phase, Request, Ticket
+from locksmith.core.steps import STEP_OF_KIND, STEPS
 from locksmith.semaphore.actor import Actor, View, look
 from locksmith.semaphore.claiming import Held, held
 from locksmith.semaphore.registry import NodeRef, silent
@@ -19,21 +20,7 @@ from locksmith.semaphore.registry import NodeRef, silent
 Verdict = Literal["not_needed", "waiting", "rebooting", "verifying", "failed", "held", "unknown"]
 State = Literal["passed", "closed", "unknown"]
 
-ORDER = ("update", "hold", "window", "gate", "pause", "queue", "slot", "drain", "reboot", "health")
 FROM_THE_STORE = frozenset({"hold", "pause", "queue", "slot"})
-STEP_OF_KIND = {
-    "hold": "hold",
-    "maintenance": "hold",
-    "window": "window",
-    "clock": "window",
-    "paused": "pause",
-    "halted": "pause",
-    "queue": "queue",
-    "queue_full": "queue",
-    "provider": "update",
-    "loop_guard": "update",
-}
-"""Where a kind of `blocked` belongs; the others are gates."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +78,7 @@ def why(actor: Actor, ref: NodeRef) -> Explanation:
 
 
 def _in_order(steps: Iterable[Step]) -> list[Step]:
-    return sorted(steps, key=lambda step: ORDER.index(step.step) if step.step in ORDER else len(ORDER))
+    return sorted(steps, key=lambda step: STEPS.index(step.step) if step.step in STEPS else len(STEPS))
 
 
 def _own_steps(record: NodeRecord | None) -> list[Step]:
@@ -102,7 +89,8 @@ def _own_steps(record: NodeRecord | None) -> list[Step]:
     if not told and record.kind is not None:
         step = STEP_OF_KIND.get(record.kind, "gate")
         told = [Step(step, None, "closed", record.kind, record.why, record.state_since)]
-    return [step for step in told if step.step not in FROM_THE_STORE]
+    # That it cannot reach the store is the agent's to say, whatever step it puts it under.
+    return [step for step in told if step.step not in FROM_THE_STORE or step.kind == "store"]
 
 
 def _told(raw: Mapping[str, Any]) -> Step:

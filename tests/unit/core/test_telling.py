@@ -8,7 +8,8 @@ import pytest
 from locksmith.core import telling
 from locksmith.core.facts import Reason
 from locksmith.core.states import STATE_NAMES, Blocked, Queued, Releasing, Steady, Stuck, Undoing, Verifying
-from locksmith.core.telling import STEPS, state_name, steps, tell, verdict
+from locksmith.core.steps import STEPS
+from locksmith.core.telling import state_name, steps, tell, verdict
 from tests.fakes.mind import NOON, REQUEST, UPTIME, agent, at, closed, ledger, opened, owed, unknown
 from tests.unit.core.test_machine import STATES, mind_in
 

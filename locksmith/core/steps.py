@@ -1,0 +1,17 @@
+"""The steps of `why`, in order, and where each kind of `blocked` belongs: one table for the agent and for operators."""
+
+STEP_OF_KIND = {
+    "hold": "hold",
+    "maintenance": "hold",
+    "window": "window",
+    "clock": "window",
+    "paused": "pause",
+    "halted": "pause",
+    "queue": "queue",
+    "queue_full": "queue",
+    "store": "queue",
+    "provider": "update",
+    "loop_guard": "update",
+}
+"""In which step of `why` a kind of blocked is shown; the others are gates."""
+STEPS = ("update", "hold", "window", "gate", "pause", "queue", "slot", "drain", "reboot", "health")
