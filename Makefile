@@ -61,7 +61,7 @@ lint: setup
 	$(BIN)/lint-imports
 
 check: lint
-	$(BIN)/pytest -q -m "not slow and not servers" tests/unit
+	$(BIN)/pytest -q -n $(JOBS) -m "not slow and not servers" tests/unit
 
 # A server that cannot be had is said loudly here and skipped loudly in the tests that need it.
 test: lint
