@@ -5,7 +5,7 @@ The same words go to systemd's STATUS line, the registry record, `lockctl why`, 
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any, assert_never
 
 from locksmith.core.codec import to_json
@@ -122,7 +122,7 @@ def _unsure(agent: Agent) -> str:
 
 
 def _clock(moment: datetime) -> str:
-    return moment.strftime("%Y-%m-%dT%H:%M:%SZ")
+    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def steps(agent: Agent, at: Moment) -> tuple[Mapping[str, Any], ...]:

@@ -6,7 +6,7 @@ and the slot are read now; therefore those steps are never taken from the record
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any, Literal
 
 from locksmith.core import keys
@@ -248,4 +248,4 @@ def _holding(current: Held, named: str, ref: NodeRef, actor: Actor) -> tuple[Ver
 
 
 def _at(moment: datetime) -> str:
-    return f"{moment:%Y-%m-%d %H:%M:%SZ}"
+    return f"{moment.astimezone(UTC):%Y-%m-%d %H:%M:%SZ}"

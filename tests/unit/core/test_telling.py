@@ -1,7 +1,7 @@
 """One sentence and one list in every state."""
 
 import json
-from datetime import timedelta
+from datetime import datetime, timedelta, timezone
 
 import pytest
 
@@ -50,6 +50,12 @@ def test_a_store_that_is_away_is_said_with_its_since(name):
 
 def test_a_store_that_is_away_is_no_matter_for_who_does_not_need_it():
     assert tell(mind_in("verifying", **AWAY).agent).kind is None
+
+
+def test_an_end_in_the_zone_of_a_window_is_said_in_utc():
+    opens = datetime(2026, 11, 26, 23, 0, tzinfo=timezone(timedelta(hours=1)))
+    told = tell(agent(Blocked((Reason("window", "windows", "closed", NOON, opens),))))
+    assert told.text == "closed (until 2026-11-26T22:00:00Z)"
 
 
 def test_what_blocks_is_said_with_its_end_and_its_remedy():
