@@ -64,7 +64,6 @@ class Loop:
         self.published: Snapshot = picture(self.agent, at)
         self._told: tuple[str, str] = ("", "")
         self._record = _Record()
-        self._claim_queued = False
         self._record_lock = threading.Lock()
 
     def post(self, event: ev.Event) -> None:
