@@ -26,11 +26,11 @@ from locksmith.core.ledger import Owed
 from locksmith.core.states import Agent
 from locksmith.core.turn import REQUEST
 from locksmith.core.verdict import Answer, Open
-from locksmith.errors import Damaged, LocksmithError
+from locksmith.errors import Damaged, LocksmithError, WrongStore
 from locksmith.hooks import HookCancelled, HookContext, HookDone, HookFailed, Stage
 from locksmith.rebooters import Accepted, Firing, NotAccepted
 from locksmith.semaphore import claiming, holding, recovery
-from locksmith.semaphore.actor import confirm_cluster
+from locksmith.semaphore.actor import confirm_cluster, look
 
 log = logging.getLogger("locksmith.agent")
 
@@ -136,6 +136,7 @@ class Hands:
                 found = recovery.start(actor, node, self.body.fingerprint, ticket)
                 if isinstance(found, recovery.Found) and not self._confirmed:
                     confirm_cluster(actor.store, found.config)
+                    # Whether it is the store that the journal knows is for START's table to say.
                     self._confirmed = True
                 self._watches.want(())
                 return found_event(actor, found, start=True)
@@ -228,6 +229,8 @@ class Hands:
         slot = slot_of_owed(owed) if owed is not None else None
         if owed is None or slot is None:
             return ev.SlotGone() if isinstance(effect, do.MarkPhase | do.MarkFailed) else ev.ReleaseDone()
+        if not self._confirmed:
+            self._confirm(agent)
         match effect:
             case do.WatchHolder():
                 self._unwatch()
@@ -249,6 +252,20 @@ class Hands:
                 return ev.ReleaseDone(released.by_hand)
             case _:
                 assert_never(effect)
+
+    def _confirm(self, agent: Agent) -> None:
+        """After a boot without the store no START has looked at it: in another one "absent" would forget the slot.
+
+        Raises WrongStore, StoreError.
+        """
+        config = look(self.body.actor.store).config
+        if config is None:
+            return  # what follows does not believe "absent" in a store without settings
+        home = agent.ledger.home
+        if home is not None and home.identity not in ("", config.store):
+            raise WrongStore("this is another store than the one in which this node owes a slot: settle there first")
+        confirm_cluster(self.body.actor.store, config)
+        self._confirmed = True
 
     def _arm(self, agent: Agent, owed: Owed, slot: holding.Slot) -> ev.Event:
         outcome = holding.arm(

@@ -367,7 +367,6 @@ def _in_line(view: View, attempt: Attempt, tickets: list[Waiting], standing: Sta
 
 
 def _before(tickets: list[Waiting], mine: str) -> list[Waiting]:
-
     line = ordered(tickets)
     return line[: next((place for place, waiting in enumerate(line) if waiting.key == mine), len(line))]
 

@@ -25,7 +25,9 @@ from locksmith.errors import Denied, Unavailable
 from locksmith.hooks import HookCancelled, HookDone, HookFailed
 from locksmith.rebooters import Firing, NotAccepted
 from locksmith.semaphore import by_hand, holding, operating, recovery
+from locksmith.semaphore.actor import look
 from locksmith.semaphore.holding import Slot
+from locksmith.stores import Put
 from tests.fakes.faulty import Fault, Raise
 from tests.fakes.mind import BOOT, NEED, NEXT_BOOT, NODE, NONCE, agent, at, ledger, owed
 from tests.fakes.parts import FakeCheck, FakeHooks, FakeProvider, FakeRebooter, FakeWatches, body
@@ -53,7 +55,10 @@ class Bench:
         return self.hands.carry(self.mind(attempt, **changes), effect, number)
 
     def mind(self, attempt: Owed | None = None, **changes) -> Agent:
-        return agent(Steady(), ledger(attempt), **changes)
+        """Its journal knows the bench's store."""
+        book = ledger(attempt)
+        home = replace(book.home, identity=look(self.world.memory).config.store)
+        return agent(Steady(), replace(book, home=home), **changes)
 
     def queued(self) -> None:
         assert self.do(do.Enqueue(timedelta(0)), CLAIMING) == ev.EnqueueDone()
@@ -75,6 +80,32 @@ class Bench:
 @pytest.fixture
 def bench(tmp_path: Path) -> Bench:
     return Bench(tmp_path)
+
+
+# ------------------------------------------------------------------------------------------------ after a boot without the store
+
+
+def stranger(bench: Bench, attempt: Owed) -> Agent:
+    """An agent whose journal knows another store, and whom no START has told so."""
+    mind = bench.mind(attempt)
+    return replace(mind, ledger=replace(mind.ledger, home=replace(mind.ledger.home, identity="another store")))
+
+
+@pytest.mark.parametrize("effect", [do.MarkPhase("verifying"), do.MarkFailed("web"), do.Release()])
+def test_in_another_store_an_absent_slot_is_not_believed(bench, effect):
+    event = bench.hands.carry(stranger(bench, owed(token=77)), effect)
+    assert isinstance(event, ev.StoreFailed)
+    assert event.kind == "identity"
+    assert "another store" in event.text
+
+
+def test_a_copy_of_the_store_in_another_cluster_is_refused(bench):
+    config = look(bench.actor.store).config
+    put = Put(keys.CFG, replace(config, cluster="elsewhere").encode())
+    bench.actor.store.commit((), (put,))
+    event = bench.do(do.Release(), owed(token=77))
+    assert isinstance(event, ev.StoreFailed)
+    assert event.kind == "identity"
 
 
 # ------------------------------------------------------------------------------------------------ START
