@@ -221,11 +221,12 @@ def _ready_file(path: Path) -> None:
 
 
 def _set_up(db: sqlite3.Connection, path: Path) -> None:
-    if (application := _number(db, "PRAGMA application_id")) not in (0, APPLICATION):
+    application, tables, version = _stamp(db)
+    if application not in (0, APPLICATION):
         raise Corrupt(f"sqlite store {path} is another program's (application id {application:#x}); name another file")
-    if not application and _number(db, "SELECT count(*) FROM sqlite_master"):
+    if not application and tables:
         raise Corrupt(f"sqlite store {path} is a database of another program; name another file")
-    if (version := _number(db, "PRAGMA user_version")) > FORMAT:
+    if version > FORMAT:
         raise NewerFormat(f"sqlite store {path} has format {version}, written by a newer locksmith; update this one")
     (mode,) = db.execute("PRAGMA journal_mode = WAL").fetchone()
     if mode != "wal":
@@ -234,6 +235,20 @@ def _set_up(db: sqlite3.Connection, path: Path) -> None:
     db.execute("PRAGMA synchronous = FULL")
     if version < FORMAT:
         _create(db)
+
+
+def _stamp(db: sqlite3.Connection) -> tuple[int, int, int]:
+    """Application id, number of tables, format: of one moment, else a file that is just being made looks foreign."""
+    db.execute("BEGIN")
+    try:
+        return (
+            _number(db, "PRAGMA application_id"),
+            _number(db, "SELECT count(*) FROM sqlite_master"),
+            _number(db, "PRAGMA user_version"),
+        )
+    finally:
+        if db.in_transaction:
+            db.execute("ROLLBACK")
 
 
 def _number(db: sqlite3.Connection, query: str) -> int:

@@ -8,8 +8,10 @@ import sqlite3
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from pathlib import Path
 
@@ -18,6 +20,7 @@ import pytest
 from locksmith.errors import StoreFull, Unavailable
 from locksmith.stores import ABSENT, Check, Put
 from locksmith.stores.sqlite import SqliteStore
+from locksmith.stores.sqlite_file import open_database
 
 WORKER = Path(__file__).with_name("sqlite_worker.py")
 NOBODY = 65534
@@ -82,6 +85,22 @@ def test_processes_count_exactly_and_make_the_file_once(path: Path, store: Sqlit
     assert sorted(numbers) == list(range(1, processes * rounds + 1))
     assert int(store.read(["n"])["n"].value) == processes * rounds
     assert intact(path)
+
+
+def test_all_who_make_the_same_file_at_once_can_open_it(tmp_path: Path) -> None:
+    """Many files, since the moments that can go wrong are short: half made, a file must not look like a stranger's."""
+    openers = 4
+    with ThreadPoolExecutor(openers) as pool:
+        for number in range(300):
+            path = tmp_path / f"{number}.db"
+            together = threading.Barrier(openers)
+
+            def opened(path: Path = path, together: threading.Barrier = together) -> None:
+                together.wait(60)
+                open_database(path, 60).close()
+
+            for opening in [pool.submit(opened) for _ in range(openers)]:
+                opening.result(timeout=100)
 
 
 def test_writers_killed_at_random_leave_no_half_commit(path: Path, store: SqliteStore, start: Start) -> None:
@@ -149,6 +168,7 @@ from pathlib import Path
 from locksmith.errors import StoreError
 from locksmith.stores import Check, Put
 from locksmith.stores.sqlite import SqliteStore
+from locksmith.stores.sqlite_file import open_database
 
 store = SqliteStore(Path(sys.argv[1]), "fleet", timeout=timedelta(seconds=1))
 mod = store.commit([], [Put("a", b"1")])
@@ -236,6 +256,7 @@ from datetime import timedelta
 from pathlib import Path
 from locksmith.errors import StoreError
 from locksmith.stores.sqlite import SqliteStore
+from locksmith.stores.sqlite_file import open_database
 
 store = SqliteStore(Path(sys.argv[1]), "fleet", timeout=timedelta(seconds=1))
 if int(sys.argv[2]) != os.geteuid():
