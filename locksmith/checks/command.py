@@ -7,14 +7,11 @@ commands crash and hang.
 
 from collections.abc import Sequence
 from datetime import timedelta
-from typing import Literal
 
-from locksmith.checks import Occasion
+from locksmith.checks import Occasion, Role
 from locksmith.core.verdict import Closed, Open, Unknown, Verdict
 from locksmith.host.outcome import Finished, describe, last_line
 from locksmith.host.process import run
-
-Role = Literal["gate", "health"]
 
 
 class CommandCheck:

@@ -21,8 +21,8 @@ from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.exceptions import ConnectTimeoutError, HTTPError, MaxRetryError, NewConnectionError, ReadTimeoutError
 
 from locksmith.errors import TlsFailed, Unavailable
+from locksmith.host.dialling import connected
 from locksmith.stores.consul_answers import Fate, Trouble
-from locksmith.stores.dialling import connected
 
 FAILURES = (requests.RequestException, HTTPError)
 """What a request raises when there is no answer."""

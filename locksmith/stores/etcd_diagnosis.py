@@ -9,7 +9,7 @@ closed connection first).
 import ssl
 import time
 
-from locksmith.stores.dialling import connected
+from locksmith.host.dialling import connected
 from locksmith.stores.etcd_credentials import Credentials
 
 _ALERT_SECONDS = 0.5
