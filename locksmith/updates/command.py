@@ -4,7 +4,6 @@ The idea a reader would miss: without a fingerprint of its own the command's who
 that prints a date or a counter therefore never meets the loop guard; one that prints nothing meets it after one reboot.
 """
 
-import hashlib
 import json
 from collections.abc import Sequence
 from datetime import timedelta
@@ -12,6 +11,7 @@ from datetime import timedelta
 from locksmith.host.outcome import Finished, describe, printable
 from locksmith.host.process import run
 from locksmith.updates import Answer, Need, NeedUnknown, NotNeeded
+from locksmith.updates.fingerprint import fingerprint
 
 
 class CommandProvider:
@@ -47,7 +47,7 @@ class CommandProvider:
         return Need(
             provider=self._name,
             kind=self.kind,
-            fingerprint=said.get("fingerprint") or hashlib.sha256(stdout.encode(errors="replace")).hexdigest()[:32],
+            fingerprint=said.get("fingerprint") or fingerprint(stdout),
             reason=printable(said.get("reason", "")) or first or f"the command of updates.{self._name} says so",
             origin=said.get("from"),
             target=said.get("to"),

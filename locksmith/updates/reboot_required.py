@@ -6,7 +6,6 @@ reboot and must not cause another one; a flag written after the boot is a new re
 (their next build). The order of the packages and repeated lines mean nothing.
 """
 
-import hashlib
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -14,6 +13,7 @@ from locksmith.host.clock import Clock, SystemClock
 from locksmith.host.identity import running_kernel
 from locksmith.host.outcome import printable
 from locksmith.updates import Answer, Need, NeedUnknown, NotNeeded
+from locksmith.updates.fingerprint import fingerprint
 
 DEFAULT_PATH = Path("/run/reboot-required")
 
@@ -55,7 +55,7 @@ class RebootRequired:
         return Need(
             provider=self._name,
             kind=self.kind,
-            fingerprint=_fingerprint(self._name, packages, written),
+            fingerprint=fingerprint(self._name, str(written), *sorted(packages)),
             reason=self._reason(packages),
             origin=running_kernel(),
             since=min(datetime.fromtimestamp(0, UTC) + timedelta(microseconds=written // 1000), self._clock.wall()),
@@ -75,8 +75,3 @@ def _names(path: Path) -> tuple[str, ...]:
     except (FileNotFoundError, NotADirectoryError):
         return ()
     return tuple(dict.fromkeys(name for line in text.splitlines() if (name := printable(line))))
-
-
-def _fingerprint(name: str, packages: tuple[str, ...], written: int) -> str:
-    text = "\n".join((name, str(written), *sorted(packages)))
-    return hashlib.sha256(text.encode(errors="replace")).hexdigest()[:32]
