@@ -5,7 +5,7 @@ from datetime import timedelta
 
 import pytest
 
-from locksmith.hooks import HookCancelled, HookContext, HookDone, HookFailed, Hooks, Stage
+from locksmith.hooks import HookCancelled, HookContext, HookDone, HookFailed, HookRule, Hooks, Stage
 
 CONTEXT = HookContext(
     node="n1", group="web", token="42", reason="libc6 é", origin=None, target="6.1", stage=Stage.PRE_REBOOT
@@ -154,3 +154,103 @@ def test_problems_are_told_before_they_matter(hooks, hook, folder):
         f"{folder}/pre-reboot.d/README is not executable and does not run: `chmod +x` or remove it",
         f"{folder}/undo.d/11-b undoes nothing: there is no pre-reboot.d/11-b",
     )
+
+
+def ruled(folder, **rule):
+    """Hooks with one rule, for 10-a; a pause too short to wait for."""
+    given = {"timeout": timedelta(seconds=60), **rule}
+    quick = timedelta(seconds=0.01)
+    return Hooks(folder, timedelta(seconds=60), each={"10-a": HookRule(**given)}, grace=quick, pause=quick)
+
+
+def test_a_failure_that_is_passed_over_is_told(folder, hook, caplog):
+    hook("pre-reboot.d/10-a", "echo pods remain >&2; exit 4")
+    hook("pre-reboot.d/20-b", "exit 4")
+    hooks = ruled(folder, on_failure="continue")
+    said = "pre-reboot.d/10-a: exit code 4: pods remain"
+    assert hooks.run(Stage.PRE_REBOOT, "10-a", CONTEXT) == HookDone(despite=said)
+    assert [record.getMessage() for record in caplog.records] == [
+        f"hook {said}; the drain goes on (on_failure = continue)"
+    ]
+    assert isinstance(hooks.run(Stage.PRE_REBOOT, "20-b", CONTEXT), HookFailed)
+
+
+@pytest.mark.parametrize("rule", ["continue", "force"])
+@pytest.mark.parametrize("stage", [Stage.UNDO, Stage.POST_REBOOT])
+def test_only_before_the_reboot_is_a_failure_passed_over(folder, hook, stage, rule):
+    hook(f"{stage}.d/10-a", "exit 4")
+    hooks = ruled(folder, on_failure=rule, force_after=timedelta(seconds=60))
+    assert hooks.run(stage, "10-a", CONTEXT) == HookFailed(f"{stage}.d/10-a: exit code 4")
+
+
+def test_the_time_limit_of_a_rule_is_for_all_stages(folder, hook):
+    for stage in Stage:
+        hook(f"{stage}.d/10-a", "sleep 100")
+        hooks = ruled(folder, timeout=timedelta(seconds=0.1))
+        assert hooks.run(stage, "10-a", CONTEXT) == HookFailed(f"{stage}.d/10-a: no end within 100ms")
+
+
+def test_a_forced_hook_is_tried_until_it_works(folder, hook, tmp_path):
+    hook("pre-reboot.d/10-a", f"echo >> {tmp_path}/tries; test $(wc -l < {tmp_path}/tries) = 3")
+    hooks = ruled(folder, on_failure="force", force_after=timedelta(seconds=60))
+    assert hooks.run(Stage.PRE_REBOOT, "10-a", CONTEXT) == HookDone()
+    assert (tmp_path / "tries").read_text() == "\n" * 3
+
+
+def test_a_forced_hook_gives_way_after_its_time(folder, hook, tmp_path, caplog):
+    hook("pre-reboot.d/10-a", f"echo >> {tmp_path}/tries; exit 4")
+    hooks = ruled(folder, on_failure="force", force_after=timedelta(seconds=0.5))
+    result = hooks.run(Stage.PRE_REBOOT, "10-a", CONTEXT)
+    assert isinstance(result, HookDone)
+    assert result.despite.startswith("pre-reboot.d/10-a: ")
+    assert len((tmp_path / "tries").read_text()) > 1
+    assert caplog.records[-1].getMessage().endswith("the drain goes on (force_after = 500ms)")
+    # The same failure is told once, however often it is met; the last try may be cut short.
+    assert sum("exit code 4; tried again" in record.getMessage() for record in caplog.records) == 1
+
+
+def test_a_forced_hook_that_hangs_is_cut_short_by_the_whole_time(folder, hook):
+    hook("pre-reboot.d/10-a", "sleep 100")
+    hooks = ruled(folder, on_failure="force", force_after=timedelta(seconds=0.2))
+    result = hooks.run(Stage.PRE_REBOOT, "10-a", CONTEXT)
+    assert isinstance(result, HookDone)
+    assert "no end within" in result.despite
+
+
+@pytest.mark.parametrize("script", ["sleep 100", "exit 1"])
+def test_a_forced_hook_is_called_off_while_it_runs_and_between_tries(folder, hook, tmp_path, script):
+    hook("pre-reboot.d/10-a", f"echo > {tmp_path}/began; {script}")
+    rule = HookRule(timedelta(seconds=60), "force", timedelta(seconds=60))
+    hooks = Hooks(
+        folder,
+        timedelta(seconds=60),
+        each={"10-a": rule},
+        grace=timedelta(seconds=0.1),
+        pause=timedelta(seconds=60),
+    )
+    cancel, results = threading.Event(), []
+    running = threading.Thread(target=lambda: results.append(hooks.run(Stage.PRE_REBOOT, "10-a", CONTEXT, cancel)))
+    running.start()
+    while not (tmp_path / "began").exists():
+        cancel.wait(0.01)
+    cancel.set()
+    running.join(timeout=30)
+    assert results == [HookCancelled()]
+
+
+def test_the_longest_time_counts_every_rule(folder):
+    each = {
+        "10-a": HookRule(timedelta(seconds=5), "abort", timedelta(hours=9)),
+        "20-b": HookRule(timedelta(seconds=5), "force", timedelta(hours=1)),
+    }
+    hooks = Hooks(folder, timedelta(minutes=10), each=each, grace=timedelta(seconds=1))
+    assert hooks.longest([]) == timedelta(0)
+    assert hooks.longest(["10-a", "20-b", "30-c"]) == timedelta(hours=1, minutes=10, seconds=5 + 3)
+
+
+def test_a_rule_for_no_hook_is_told(folder, hook):
+    hook("post-reboot.d/10-a")
+    assert ruled(folder).problems() == ()
+    hooks = Hooks(folder, timedelta(seconds=60), each={"10-b": HookRule(timedelta(seconds=60))})
+    (problem,) = hooks.problems()
+    assert problem.startswith(f'[hooks.each."10-b"] is for no file in {folder}/{{pre-reboot,undo,post-reboot}}.d: ')
