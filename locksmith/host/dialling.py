@@ -1,11 +1,13 @@
-"""A TCP connection to a host within a time limit, the lookup of its name and all its addresses included.
+"""A TCP connection to a host within a time limit, the lookup of its name and all its addresses included; and its reading.
 
-The one idea a reader would miss: the C library's lookup can be neither bounded nor cancelled, and takes up to 5 s for each
-name server, twice. So it runs in a thread of its own that may be left behind: one for each name, however often it is asked.
+The ideas a reader would miss. The C library's lookup can be neither bounded nor cancelled, and takes up to 5 s for each
+name server, twice; so it runs in a thread of its own that may be left behind: one for each name, however often it is asked.
+And a socket's time-out starts anew with every packet; the sockets here have a deadline as well, for all that is received.
 """
 
 import errno
 import socket
+import ssl
 import threading
 import time
 from collections.abc import Iterable
@@ -39,6 +41,38 @@ def connected(host: str, port: int, seconds: float, options: Iterable[tuple[Any,
             made.settimeout(max(deadline - time.monotonic(), 0.001))
             return made
     raise failure
+
+
+class Limited(socket.socket):
+    """Every receive gets only what is left until `deadline`, on the monotonic clock; None: the time-out alone counts."""
+
+    deadline: float | None = None
+
+    def recv_into(self, *args: Any, **kwargs: Any) -> int:
+        """Receive. Raises TimeoutError at the deadline."""
+        limit(self, self.deadline)
+        return super().recv_into(*args, **kwargs)
+
+
+class LimitedTls(ssl.SSLSocket):
+    """The same over TLS; the module `ssl` builds it itself, see `SSLContext.sslsocket_class`."""
+
+    deadline: float | None = None
+
+    def recv_into(self, *args: Any, **kwargs: Any) -> int:
+        """Receive. Raises TimeoutError at the deadline."""
+        limit(self, self.deadline)
+        return super().recv_into(*args, **kwargs)
+
+
+def limit(sock: socket.socket, deadline: float | None) -> None:
+    """Give the socket's next operation what is left. Raises TimeoutError when that is nothing."""
+    if deadline is None:
+        return
+    left = deadline - time.monotonic()
+    if left <= 0:
+        raise TimeoutError("timed out")
+    sock.settimeout(left)
 
 
 class _Lookup:

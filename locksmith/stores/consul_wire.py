@@ -21,13 +21,12 @@ from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.exceptions import ConnectTimeoutError, HTTPError, MaxRetryError, NewConnectionError, ReadTimeoutError
 
 from locksmith.errors import TlsFailed, Unavailable
-from locksmith.host.dialling import connected
+from locksmith.host.dialling import Limited, LimitedTls, connected
+from locksmith.host.tls import explained, refused_us
 from locksmith.stores.consul_answers import Fate, Trouble
 
 FAILURES = (requests.RequestException, HTTPError)
 """What a request raises when there is no answer."""
-# Alerts by which a server refuses *us*. With TLS 1.3 they come after the handshake, instead of an answer.
-_REFUSAL = re.compile(r"ALERT_.*(CERTIFICATE|UNKNOWN_CA|ACCESS_DENIED)|HANDSHAKE_FAILURE")
 _PORT, _TLS_PORT = 8500, 8501
 _CONNECT_SECONDS = 5.0
 """Where nobody has said how long: that does not happen."""
@@ -56,35 +55,6 @@ class Endpoint:
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
 
-class _Limited(socket.socket):
-    """Every receive gets only what is left of the answer's time."""
-
-    deadline: float | None = None
-
-    def recv_into(self, *args: Any, **kwargs: Any) -> int:
-        _limit(self, self.deadline)
-        return super().recv_into(*args, **kwargs)
-
-
-class _LimitedTls(ssl.SSLSocket):
-    """The same over TLS; the module `ssl` builds it itself."""
-
-    deadline: float | None = None
-
-    def recv_into(self, *args: Any, **kwargs: Any) -> int:
-        _limit(self, self.deadline)
-        return super().recv_into(*args, **kwargs)
-
-
-def _limit(sock: socket.socket, deadline: float | None) -> None:
-    if deadline is None:
-        return
-    left = deadline - time.monotonic()
-    if left <= 0:
-        raise TimeoutError("timed out")
-    sock.settimeout(left)
-
-
 class _Dialled(HTTPConnection):
     def _new_conn(self) -> socket.socket:
         """urllib3's own waits for the name as long as the resolver likes, and gives each address all of the time."""
@@ -97,7 +67,7 @@ class _Dialled(HTTPConnection):
 class _Plain(_Dialled):
     def _new_conn(self) -> socket.socket:
         made = super()._new_conn()
-        return _Limited(made.family, made.type, made.proto, made.detach())
+        return Limited(made.family, made.type, made.proto, made.detach())
 
     def getresponse(self) -> Any:
         _start(self)
@@ -108,7 +78,7 @@ class _Unix(_Plain):
     path = ""
 
     def _new_conn(self) -> socket.socket:
-        made = _Limited(socket.AF_UNIX, socket.SOCK_STREAM)
+        made = Limited(socket.AF_UNIX, socket.SOCK_STREAM)
         try:
             made.settimeout(_seconds(self))
             made.connect(self.path)
@@ -146,7 +116,7 @@ def _seconds(connection: HTTPConnection) -> float | None:
 def _start(connection: HTTPConnection) -> None:
     """The request has left, and urllib3 has set what remains of its time: the clock of the answer runs from now."""
     seconds = _seconds(connection)
-    if isinstance(connection.sock, _Limited | _LimitedTls) and seconds is not None:
+    if isinstance(connection.sock, Limited | LimitedTls) and seconds is not None:
         connection.sock.deadline = time.monotonic() + seconds
 
 
@@ -165,7 +135,7 @@ def _pool(endpoint: Endpoint, context: ssl.SSLContext | None) -> HTTPConnectionP
         return pool
     if context is None:
         return _PlainPool(endpoint.host, endpoint.port, maxsize=1)
-    context.sslsocket_class = _LimitedTls
+    context.sslsocket_class = LimitedTls
     return _TlsPool(endpoint.host, endpoint.port, maxsize=1, ssl_context=context)
 
 
@@ -216,7 +186,7 @@ def trouble(error: Exception, endpoint: Endpoint, files: str) -> Trouble:
         text = cause.strerror if isinstance(cause, OSError) and cause.strerror else "no connection within the time"
         return Trouble(Fate.UNMADE, Unavailable(f"{endpoint}: {text.lower()}"))
     for each in _wrapped(error):
-        if isinstance(each, ssl.SSLError) and _REFUSAL.search(each.reason or ""):
+        if isinstance(each, ssl.SSLError) and refused_us(each):
             return Trouble(Fate.REFUSED, TlsFailed(_tls_text(each, endpoint, files)))
     if any(isinstance(each, TimeoutError | ReadTimeoutError | requests.Timeout) for each in _wrapped(error)):
         return Trouble(Fate.OPEN, Unavailable(f"{endpoint}: no answer within the time"))
@@ -231,10 +201,4 @@ def _wrapped(error: BaseException) -> Iterator[BaseException]:
 
 
 def _tls_text(error: ssl.SSLError, endpoint: Endpoint, files: str) -> str:
-    if isinstance(error, ssl.SSLCertVerificationError):
-        return f"{endpoint}: certificate not trusted ({error.verify_message}); check {files}"
-    if error.reason in ("WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE"):
-        return f"{endpoint}: does not speak TLS; use consul:// or the port for HTTPS"
-    if _REFUSAL.search(error.reason or ""):
-        return f"{endpoint}: the server refused our certificate ({error.reason}); check cert_file and key_file"
-    return f"{endpoint}: TLS failed ({error.reason or error}); check {files}"
+    return f"{endpoint}: {explained(error, files, plain='consul://')}"
