@@ -18,7 +18,7 @@ MAX_LINE = 200
 
 @dataclass(frozen=True, slots=True)
 class Finished:
-    """It ended by itself. `stdout` and `stderr` hold the last 16 KiB of each."""
+    """It ended by itself. `stdout` and `stderr` hold the end of each, 16 KiB unless the caller asked for more."""
 
     code: int
     stdout: str

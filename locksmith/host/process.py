@@ -22,7 +22,7 @@ from locksmith.host.groups import members
 from locksmith.host.outcome import Cancelled, Finished, NotStarted, Outcome, Signalled, TimedOut
 
 KEPT_BYTES = 16 * 1024
-"""Of each of the two outputs; the end says why something failed."""
+"""Of each of the two outputs, unless a caller asks for more; the end says why something failed."""
 GRACE = timedelta(seconds=5)
 """Between TERM and KILL."""
 
@@ -52,17 +52,20 @@ def run(  # noqa: PLR0913 - a command line is one argument, its limits are the o
     environment: Mapping[str, str] | None = None,
     cancel: threading.Event | None = None,
     grace: timedelta = GRACE,
+    keep: int = KEPT_BYTES,
 ) -> Outcome:
     """Run the command to its end, to the time limit or until `cancel` is set, whichever comes first.
 
-    `environment` is added to our own. Whatever the group still runs after its leader has ended is ended too. Comes back
-    at the latest after `timeout` and `grace` and a few seconds; raises nothing for what a command or a host can do wrong.
+    `environment` is added to our own. Of each output the last `keep` bytes come back: who needs a document whole asks for
+    more than it can have, and takes that many bytes for one that was cut (host/said.py). Whatever the group still runs
+    after its leader has ended is ended too. Comes back at the latest after `timeout` and `grace` and a few seconds; raises
+    nothing for what a command or a host can do wrong.
     """
     if signal.getsignal(signal.SIGCHLD) is signal.SIG_IGN:
         # Inherited, or set by a library: the kernel then throws exit codes away, and a failure would look like success.
         return NotStarted("SIGCHLD is ignored in this process, exit codes are lost; start it with the default")
     try:
-        child = _Child(command, stdin, environment)
+        child = _Child(command, stdin, environment, keep)
     except (OSError, ValueError) as error:
         return not_started(command, error)
     with child:
@@ -97,7 +100,7 @@ def child_environment(added: Mapping[str, str] | None) -> dict[str, str]:
 class _Child:
     """A started command with its pipes."""
 
-    def __init__(self, command: Sequence[str], stdin: bytes, environment: Mapping[str, str] | None) -> None:
+    def __init__(self, command: Sequence[str], stdin: bytes, environment: Mapping[str, str] | None, keep: int) -> None:
         if not command:
             raise ValueError("the command is an empty list")
         self._popen = subprocess.Popen(
@@ -111,6 +114,7 @@ class _Child:
         )
         self._selector = selectors.DefaultSelector()
         self._unsent = memoryview(stdin)
+        self._keep = keep
         self._kept: dict[str, bytearray] = {"stdout": bytearray(), "stderr": bytearray()}
         self._add(self._popen.stdout, selectors.EVENT_READ, "stdout")
         self._add(self._popen.stderr, selectors.EVENT_READ, "stderr")
@@ -175,7 +179,7 @@ class _Child:
 
     def output(self) -> tuple[str, str]:
         """The ends of standard output and standard error."""
-        stdout, stderr = (bytes(kept[-KEPT_BYTES:]).decode(errors="replace") for kept in self._kept.values())
+        stdout, stderr = (bytes(kept[-self._keep :]).decode(errors="replace") for kept in self._kept.values())
         return stdout, stderr
 
     def _add(self, pipe: IO[bytes] | None, events: int, name: str) -> None:
@@ -212,7 +216,7 @@ class _Child:
             return 0
         kept = self._kept[key.data]
         kept += data
-        del kept[:-KEPT_BYTES]
+        del kept[: -self._keep]
         return len(data)
 
     def _write(self, key: selectors.SelectorKey) -> None:

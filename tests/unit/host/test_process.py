@@ -56,6 +56,13 @@ def test_only_the_end_of_a_long_output_is_kept():
     assert outcome.stdout.endswith("xend\n")
 
 
+def test_a_caller_can_ask_for_more_of_the_output():
+    outcome = shell("head -c 100000 /dev/zero | tr '\\0' x; echo end; echo why >&2", keep=200_000)
+    assert outcome == Finished(0, "x" * 100_000 + "end\n", "why\n")
+    assert len(shell("head -c 100000 /dev/zero | tr '\\0' x", keep=50_000).stdout) == 50_000
+    assert shell("echo abc", keep=2).stdout == "c\n"
+
+
 def test_output_that_is_no_text_survives():
     assert shell(r"printf 'a\377b'") == Finished(0, "a\ufffdb", "")
 
