@@ -12,11 +12,10 @@ from typing import NoReturn, assert_never
 
 from locksmith.agent.body import Body
 from locksmith.agent.journal import Journal
-from locksmith.checks import Check
-from locksmith.checks.command import CommandCheck
-from locksmith.checks.window import WindowCheck
+from locksmith.assemble_checks import gates, health
+from locksmith.assemble_updates import provider, updates
 from locksmith.config import require_store
-from locksmith.config_model import CommandUpdate, Config, RebootRequiredUpdate, Update
+from locksmith.config_model import Config
 from locksmith.core import keys
 from locksmith.core.facts import Policy, Strategy
 from locksmith.core.ledger import Home
@@ -32,11 +31,6 @@ from locksmith.rebooters.simulated import SimulatedRebooter
 from locksmith.rebooters.systemctl import SystemctlRebooter
 from locksmith.semaphore.actor import Actor
 from locksmith.stores import Store
-from locksmith.updates import Provider
-from locksmith.updates.command import CommandProvider
-from locksmith.updates.reboot_required import DEFAULT_PATH, RebootRequired
-
-DEBIAN = Path("/etc/debian_version")
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +72,7 @@ def policy(config: Config, node: str) -> Policy:
         limits=(keys.group_limit(config.node.group),),
         home=home(config, node),
         strategy=Strategy(agent.strategy),
-        providers=bool(_updates(config)),
+        providers=bool(updates(config)),
         poll_interval=agent.poll_interval,
         min_uptime=agent.min_uptime,
         min_interval=agent.min_interval,
@@ -98,18 +92,17 @@ def body(config: Config, who: Machine, store: Store) -> Body:
     """The agent's parts. Raises ConfigError."""
     settings = config.node
     system = System()
-    gates: list[Check] = [CommandCheck(spec.name, spec.command, spec.timeout, "gate") for spec in config.gates]
-    if config.windows:
-        gates.insert(0, WindowCheck(config.windows, config.agent.time_needed))
+    plain, courtesies = gates(config)
     return Body(
         actor=Actor(store, SystemClock(), SystemRandom(), "agent", identity.host_name()),
         policy=policy(config, who.node),
         boot=who.boot,
         fingerprint=who.fingerprint,
         journal=Journal(settings.state_dir / "journal.json"),
-        providers=[_provider(spec) for spec in _updates(config)],
-        gates=gates,
-        health=[CommandCheck(spec.name, spec.command, spec.timeout, "health") for spec in config.health],
+        providers=[provider(spec) for spec in updates(config)],
+        gates=plain,
+        courtesies=courtesies,
+        health=health(config),
         hooks=Hooks(config.hooks.directory, config.hooks.timeout),
         rebooter=_rebooter(config, who, system),
         labels=dict(settings.labels),
@@ -119,29 +112,10 @@ def body(config: Config, who: Machine, store: Store) -> Body:
     )
 
 
-def _updates(config: Config) -> tuple[Update, ...]:
-    """The configured providers, or those that this machine turns out to have."""
-    if not config.detect_updates:
-        return config.updates
-    if DEBIAN.exists() or DEFAULT_PATH.exists():
-        return (RebootRequiredUpdate("reboot-required", DEFAULT_PATH, DEFAULT_PATH.with_name("reboot-required.pkgs")),)
-    return ()
-
-
-def _provider(spec: Update) -> Provider:
-    match spec:
-        case RebootRequiredUpdate(name, path, packages):
-            return RebootRequired(name, path, packages)
-        case CommandUpdate(name, command, timeout):
-            return CommandProvider(name, command, timeout)
-        case _:
-            assert_never(spec)
-
-
 def _rebooter(config: Config, who: Machine, system: System) -> Rebooter:
     run_dir = config.node.run_dir
     match config.reboot.kind:
-        case "auto" | "systemctl":
+        case "auto" | "logind" | "systemctl":
             return SystemctlRebooter(system)
         case "command":
             return CommandRebooter(config.reboot.command, run_dir, who.boot, system)

@@ -10,33 +10,35 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import fields, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Literal, assert_never, get_args
+from types import MappingProxyType
+from typing import assert_never
 
+from locksmith.checks import Role
+from locksmith.config_checks import CHECK_KEYS, CheckSpec, check
 from locksmith.config_files import ROOTS, gather
 from locksmith.config_model import (
     AgentSettings,
-    CheckSpec,
-    CommandCheck,
-    CommandUpdate,
     Config,
+    HookEach,
     HookSettings,
+    Inhibitors,
     Listen,
     LogFormat,
     LogLevel,
     NodeSettings,
+    OnFailure,
     RebootKind,
-    RebootRequiredUpdate,
+    RebootMethod,
     RebootSettings,
     Rollback,
-    Setting,
     StoreSettings,
     Strategy,
     TcpListen,
     UnixListen,
-    Update,
     VerifySettings,
 )
-from locksmith.config_table import Table, absolute_path
+from locksmith.config_table import DEFAULT, NOTHING, Setting, Table, absolute_path, is_file
+from locksmith.config_updates import UPDATE_KEYS, update
 from locksmith.core import names
 from locksmith.core.durations import format_duration, parse_duration
 from locksmith.core.store_url import FORMS, StoreUrl, parse_store_url
@@ -46,10 +48,7 @@ from locksmith.stores import Access
 
 __all__ = ["ROOTS", "Config", "describe", "load", "require_store"]
 
-NOTHING = timedelta(0)
 _TLS_FILES = ("ca_file", "cert_file", "key_file")
-_UpdateKind = Literal["reboot-required", "command"]
-_CheckKind = Literal["command"]
 _LISTEN = re.compile(r"(?:\[(?P<six>[0-9A-Fa-f:.]+)\]|(?P<host>[A-Za-z0-9_.-]+)):(?P<port>[0-9]{1,5})")
 _MAX_PORT = 65535
 _SOME_DAY = datetime(2026, 1, 1, tzinfo=UTC)
@@ -80,11 +79,11 @@ def load(
         store=store,
         node=node,
         agent=agent,
-        updates=tuple(_update(entry) for entry in _enabled(updates, ("path", "pkgs_path", "command", "timeout"))),
+        updates=tuple(update(entry) for entry in _enabled(updates, UPDATE_KEYS)),
         detect_updates=updates.is_empty(),
-        gates=_checks(table("gates")),
+        gates=_checks(table("gates"), "gate", environ),
         windows=_windows(table("windows")),
-        health=_checks(table("health")),
+        health=_checks(table("health"), "health", environ),
         verify=_verify(table("verify")),
         reboot=_reboot(table("reboot")),
         hooks=_hooks(table("hooks")),
@@ -125,11 +124,11 @@ def _store(table: Table, environ: Mapping[str, str]) -> StoreSettings | None:
     username = table.parsed("username", None, _username)
     access = Access(
         username=username,
-        password_file=_credential(table, "password_file", environ),
-        token_file=_credential(table, "token_file", environ),
-        ca_file=_credential(table, "ca_file", environ),
-        cert_file=_credential(table, "cert_file", environ),
-        key_file=_credential(table, "key_file", environ),
+        password_file=table.credential("password_file", environ),
+        token_file=table.credential("token_file", environ),
+        ca_file=table.credential("ca_file", environ),
+        cert_file=table.credential("cert_file", environ),
+        key_file=table.credential("key_file", environ),
     )
     table.finish()
     return None if url is None else StoreSettings(url, timeout, _fitting(table, url, access))
@@ -139,19 +138,6 @@ def _username(text: str) -> str:
     if not text or not text.isprintable():
         raise ValueError("a user's name is printable and not empty: write it, or leave the key out")
     return text
-
-
-def _credential(table: Table, key: str, environ: Mapping[str, str]) -> Path | None:
-    """The file itself, or the credential of its base name that systemd gave to the unit, see systemd.exec(5)."""
-
-    def find(text: str) -> Path:
-        folder, written = environ.get("CREDENTIALS_DIRECTORY"), Path(text)
-        if folder and written.name and _is_file(given := Path(folder) / written.name):
-            return given
-        # Who types a variable stands in a folder; who writes a file does not.
-        return written.absolute() if table.origin(key).startswith("environment ") else absolute_path(text)
-
-    return table.parsed(key, None, find)
 
 
 def _fitting(table: Table, url: StoreUrl, access: Access) -> Access:
@@ -174,7 +160,7 @@ def _fitting(table: Table, url: StoreUrl, access: Access) -> Access:
             table.fail(there, f"needs {missing} beside it: write both or neither")
     for key in (field.name for field in fields(Access)):
         path = getattr(access, key)
-        if isinstance(path, Path) and not _is_file(path):
+        if isinstance(path, Path) and not is_file(path):
             table.fail(key, f"there is no file {path}: create it, or name a credential of the unit")
     return access
 
@@ -191,14 +177,6 @@ def _usable(url: StoreUrl) -> set[str]:
             return set()
         case never:
             assert_never(never)
-
-
-def _is_file(path: Path) -> bool:
-    """Whether it is there; what may not be looked at is left for its reader to report, which may have more rights."""
-    try:
-        return path.is_file()
-    except PermissionError:
-        return True
 
 
 def _node(table: Table) -> NodeSettings:
@@ -229,6 +207,7 @@ def _agent(table: Table) -> AgentSettings:
         metrics_listen=table.parsed("metrics_listen", "127.0.0.1:9810", _listen),
         log_level=table.word("log_level", "info", LogLevel),
         log_format=table.word("log_format", "auto", LogFormat),
+        allow_coordinators=table.texts("allow_coordinators"),
     )
     table.finish()
     return agent
@@ -257,41 +236,8 @@ def _enabled(table: Table, known: Sequence[str]) -> Iterator[Table]:
             entry.finish(("kind", *known))
 
 
-def _kind(entry: Table, words: object) -> str:
-    known: tuple[str, ...] = get_args(words)
-
-    def check(text: str) -> str:
-        if text == "window":
-            raise ValueError("windows have a table of their own: write [windows.NAME] with start and length")
-        if text not in known:
-            raise ValueError(f"unknown kind {text!r}{names.did_you_mean(text, known)} (known: {', '.join(known)})")
-        return text
-
-    return entry.required("kind", known[0], check)
-
-
-def _update(entry: Table) -> Update:
-    name = entry.name.rpartition(".")[2]
-    update: Update
-    if _kind(entry, _UpdateKind) == "command":
-        update = CommandUpdate(name, entry.needed_command(), entry.duration("timeout", "30s", above=NOTHING))
-    else:
-        path = entry.path("path", "/run/reboot-required")
-        update = RebootRequiredUpdate(name, path, entry.path("pkgs_path", f"{path}.pkgs"))
-    entry.finish()
-    return update
-
-
-def _checks(table: Table) -> tuple[CheckSpec, ...]:
-    return tuple(_check(entry) for entry in _enabled(table, ("command", "timeout")))
-
-
-def _check(entry: Table) -> CheckSpec:
-    _kind(entry, _CheckKind)
-    name = entry.name.rpartition(".")[2]
-    check = CommandCheck(name, entry.needed_command(), entry.duration("timeout", "30s", above=NOTHING))
-    entry.finish()
-    return check
+def _checks(table: Table, role: Role, environ: Mapping[str, str]) -> tuple[CheckSpec, ...]:
+    return tuple(check(entry, role, environ) for entry in _enabled(table, CHECK_KEYS))
 
 
 def _windows(table: Table) -> tuple[Window, ...]:
@@ -304,7 +250,7 @@ def _window(entry: Table) -> Window:
     zone = entry.parsed("timezone", "UTC", _checked(parse_zone)) or "UTC"
     entry.finish()
     try:
-        return parse_window(entry.name.rpartition(".")[2], start, length, zone)
+        return parse_window(entry.entry_name, start, length, zone)
     except ValueError as error:
         entry.fail("length", str(error))
 
@@ -334,6 +280,8 @@ def _verify(table: Table) -> VerifySettings:
 def _reboot(table: Table) -> RebootSettings:
     reboot = RebootSettings(
         kind=table.word("kind", "auto", RebootKind),
+        method=table.word("method", "reboot", RebootMethod),
+        inhibitors=table.word("inhibitors", "honour", Inhibitors),
         command=table.command("command"),
         timeout=table.duration("timeout", "15m", above=NOTHING),
         retries=table.whole("retries", 1),
@@ -347,9 +295,20 @@ def _reboot(table: Table) -> RebootSettings:
 
 
 def _hooks(table: Table) -> HookSettings:
-    hooks = HookSettings(
-        directory=table.path("directory", "/etc/locksmith/hooks"),
-        timeout=table.duration("timeout", "10m", above=NOTHING),
-    )
+    directory = table.path("directory", "/etc/locksmith/hooks")
+    timeout = table.duration("timeout", "10m", above=NOTHING)
+    each = {entry.entry_name: _hook(entry, timeout) for entry in table.inner("each")}
     table.finish()
-    return hooks
+    return HookSettings(directory, timeout, MappingProxyType(each))
+
+
+def _hook(entry: Table, timeout: timedelta) -> HookEach:
+    each = HookEach(
+        timeout=entry.duration("timeout", format_duration(timeout), above=NOTHING),
+        on_failure=entry.word("on_failure", "abort", OnFailure),
+        force_after=entry.duration("force_after", "30m", above=NOTHING),
+    )
+    if each.on_failure != "force" and entry.origin("force_after") != DEFAULT:
+        entry.fail("force_after", 'has no use here: write on_failure = "force" beside it, or leave it out')
+    entry.finish()
+    return each

@@ -1,7 +1,7 @@
 """What a configuration is once it has been read: frozen values, every one checked, every default filled in.
 
-Kinds of entries are closed unions: a new provider or check is a new dataclass here, one more member of its union, and
-one more row where `config.py` reads it; type checking then finds every place that must learn of it.
+Kinds of entries are closed unions (`config_updates`, `config_checks`): a new provider or check is a new dataclass there, one
+more member of its union and one more row that reads it; type checking then finds every place that must learn of it.
 Words are Literals, not enums, so that modules below, which must not import this one, can name the same type.
 """
 
@@ -12,6 +12,9 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Literal
 
+from locksmith.config_checks import CheckSpec
+from locksmith.config_table import Setting
+from locksmith.config_updates import Update
 from locksmith.core.store_url import StoreUrl
 from locksmith.core.windows import Window
 from locksmith.stores import Access
@@ -20,7 +23,10 @@ Strategy = Literal["lock", "observe", "reboot", "off"]
 LogLevel = Literal["debug", "info", "warning", "error"]
 LogFormat = Literal["auto", "text", "json"]
 Rollback = Literal["hold", "release"]
-RebootKind = Literal["auto", "systemctl", "command", "simulated"]
+RebootKind = Literal["auto", "logind", "systemctl", "command", "simulated"]
+RebootMethod = Literal["reboot", "kexec", "soft-reboot", "requested"]
+Inhibitors = Literal["honour", "ignore"]
+OnFailure = Literal["abort", "continue", "force"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +72,10 @@ Listen = TcpListen | UnixListen
 
 @dataclass(frozen=True, slots=True)
 class AgentSettings:
-    """[agent]. `time_needed` is what must be left of a window; `metrics_listen` None is off."""
+    """[agent]. `time_needed` is what must be left of a window; `metrics_listen` None is off.
+
+    `allow_coordinators` are the names of other reboot coordinators beside which this one runs all the same.
+    """
 
     strategy: Strategy
     poll_interval: timedelta
@@ -79,39 +88,7 @@ class AgentSettings:
     metrics_listen: Listen | None
     log_level: LogLevel
     log_format: LogFormat
-
-
-@dataclass(frozen=True, slots=True)
-class RebootRequiredUpdate:
-    """[updates.NAME] kind reboot-required: a file says it, another lists the packages."""
-
-    name: str
-    path: Path
-    pkgs_path: Path
-
-
-@dataclass(frozen=True, slots=True)
-class CommandUpdate:
-    """[updates.NAME] kind command: exit 0 needed, 1 not."""
-
-    name: str
-    command: tuple[str, ...]
-    timeout: timedelta
-
-
-Update = RebootRequiredUpdate | CommandUpdate
-
-
-@dataclass(frozen=True, slots=True)
-class CommandCheck:
-    """[gates.NAME] or [health.NAME] kind command: exit 0 open or good; a gate's 1 is closed; health's others are bad."""
-
-    name: str
-    command: tuple[str, ...]
-    timeout: timedelta
-
-
-CheckSpec = CommandCheck
+    allow_coordinators: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,26 +105,29 @@ class RebootSettings:
     """[reboot]. `command` is empty unless kind is command; `retries` is beyond the first attempt."""
 
     kind: RebootKind
+    method: RebootMethod
+    inhibitors: Inhibitors
     command: tuple[str, ...]
     timeout: timedelta
     retries: int
 
 
 @dataclass(frozen=True, slots=True)
-class HookSettings:
-    """[hooks]. `timeout` is for each hook."""
+class HookEach:
+    """[hooks.each."NAME"], NAME being a file's. `force_after` counts from the hook's first start in an attempt."""
 
-    directory: Path
     timeout: timedelta
+    on_failure: OnFailure
+    force_after: timedelta
 
 
 @dataclass(frozen=True, slots=True)
-class Setting:
-    """One key as it was read: dotted, its value as text (None: unset), and where it comes from."""
+class HookSettings:
+    """[hooks]. `timeout` is for each hook that has none of its own."""
 
-    key: str
-    value: str | None
-    origin: str
+    directory: Path
+    timeout: timedelta
+    each: Mapping[str, HookEach]
 
 
 @dataclass(frozen=True, slots=True)

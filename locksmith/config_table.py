@@ -5,13 +5,13 @@ where it is read, and that place also records its value and origin for `lockctl 
 """
 
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 from typing import NoReturn, TypeVar, cast, get_args
 
 from locksmith.config_files import Layers
-from locksmith.config_model import Setting
 from locksmith.core import names
 from locksmith.core.durations import format_duration, parse_duration
 from locksmith.errors import ConfigError
@@ -20,15 +20,28 @@ T = TypeVar("T")
 Word = TypeVar("Word", bound=str)
 
 DEFAULT = "default"
+NOTHING = timedelta(0)
 _MAX_SHOWN = 80
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """One key as it was read: dotted, its value as text (None: unset), and where it comes from."""
+
+    key: str
+    value: str | None
+    origin: str
 
 
 class Table:
     """A table under its dotted name; missing is empty. Every reader raises ConfigError."""
 
-    def __init__(self, name: str, layers: Layers, settings: list[Setting], values: object = None) -> None:
-        """Take the top-level table of that name, or `values` as the table."""
+    def __init__(
+        self, name: str, layers: Layers, settings: list[Setting], values: object = None, entry_name: str = ""
+    ) -> None:
+        """Take the top-level table of that name, or `values` as the table; `entry_name` is the last part of the name."""
         self.name = name
+        self.entry_name = entry_name or name.rpartition(".")[2]
         self._layers = layers
         self._settings = settings
         found = layers.tree.get(name, {}) if values is None else values
@@ -144,6 +157,43 @@ class Table:
         """An absolute path."""
         return self.parsed(key, default, absolute_path) or Path(default)
 
+    @staticmethod
+    def absolute(text: str) -> Path:
+        """Parser of a path, for `required`."""
+        return absolute_path(text)
+
+    def credential(self, key: str, environ: Mapping[str, str]) -> Path | None:
+        """The file itself, or the credential of its base name that systemd gave to the unit, see systemd.exec(5)."""
+
+        def find(text: str) -> Path:
+            folder, written = environ.get("CREDENTIALS_DIRECTORY"), Path(text)
+            if folder and written.name and is_file(given := Path(folder) / written.name):
+                return given
+            # Who types a variable stands in a folder; who writes a file does not.
+            return written.absolute() if self.origin(key).startswith("environment ") else absolute_path(text)
+
+        return self.parsed(key, None, find)
+
+    def texts(self, key: str) -> tuple[str, ...]:
+        """A list of texts, each with something in it; empty when it was not written."""
+        value = self._take(key)
+        if value is None:
+            return ()
+        if not isinstance(value, list) or not all(isinstance(text, str) and text.strip() for text in value):
+            self.fail(key, f'{_shown(value)} is not a list of texts: write {key} = ["one", "other"]')
+        self.record(key, json.dumps(value, ensure_ascii=False))
+        return tuple(str(text) for text in value)
+
+    def numbers(self, key: str, allowed: Container[int]) -> tuple[int, ...]:
+        """A list of whole numbers; empty when it was not written."""
+        value = self._take(key)
+        if value is None:
+            return ()
+        if not isinstance(value, list) or not all(type(number) is int and number in allowed for number in value):
+            self.fail(key, f"{_shown(value)} is not a list of such numbers: write {key} = [200, 204]")
+        self.record(key, json.dumps(value))
+        return tuple(int(number) for number in value)
+
     def command(self, key: str) -> tuple[str, ...]:
         """A command as a list of words; empty when it was not written."""
         value = self._take(key)
@@ -190,6 +240,31 @@ class Table:
                 raise ConfigError(f"{self._where(entry.name)}: {error}") from error
             yield entry
 
+    def kind(self, words: object, elsewhere: Mapping[str, str] | None = None) -> str:
+        """The key `kind`, one of the words of a Literal; `elsewhere` says where other words belong."""
+        known: tuple[str, ...] = get_args(words)
+
+        def check(text: str) -> str:
+            if elsewhere and text in elsewhere:
+                raise ValueError(elsewhere[text])
+            if text not in known:
+                raise ValueError(f"unknown kind {text!r}{names.did_you_mean(text, known)} (known: {', '.join(known)})")
+            return text
+
+        return self.required("kind", known[0], check)
+
+    def inner(self, key: str) -> Iterator["Table"]:
+        """The tables in the table `key`, in the order of their names, which are those of files."""
+        value = self._take(key)
+        if value is None:
+            return
+        if not isinstance(value, dict):
+            self.fail(key, f'{_shown(value)} is not a table: write [{self.name}.{key}."NAME"]')
+        for name in sorted(value):
+            if "/" in name or not name.isprintable():
+                self.fail(key, f"{name!r} is not the name of a file in a folder: leave its folder out")
+            yield Table(f"{self.name}.{key}.{name}", self._layers, self._settings, value[name], name)
+
     def is_empty(self) -> bool:
         """Whether nothing stands in it."""
         return not self._values
@@ -208,6 +283,14 @@ def absolute_path(text: str) -> Path:
     if not text.startswith("/") or "\0" in text:
         raise ValueError(f"{text!r} is not an absolute path: write one that begins with '/'")
     return Path(text)
+
+
+def is_file(path: Path) -> bool:
+    """Whether it is there; what may not be looked at is left for its reader to report, which may have more rights."""
+    try:
+        return path.is_file()
+    except PermissionError:
+        return True
 
 
 def shown_origin(origin: str) -> str:

@@ -18,7 +18,10 @@ BUILD_TIME = datetime(2026, 1, 1, tzinfo=UTC)
 
 @dataclass(frozen=True, slots=True)
 class Body:
-    """The agent's parts. `boot`, `fingerprint`, `version`, `os` describe this machine in this boot."""
+    """The agent's parts. `boot`, `fingerprint`, `version`, `os` describe this machine in this boot.
+
+    `courtesies` are gates that are asked only when all `gates` are open: they do something to people.
+    """
 
     actor: Actor
     policy: Policy
@@ -32,6 +35,7 @@ class Body:
     rebooter: Rebooter
     labels: dict[str, str]
     os: str = ""
+    courtesies: Sequence[Check] = ()
     heartbeat: timedelta = timedelta(minutes=15)
     require_time_sync: bool = True
     session_ttl: timedelta = timedelta(seconds=60)

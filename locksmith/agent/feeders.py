@@ -1,4 +1,4 @@
-"""What brings events from outside: the update providers' poll and the poke of `lockctl` on this machine.
+"""What brings events from outside: the update providers' poll and signals, the poke of `lockctl` on this machine.
 
 A feeder that dies is started again with a growing pause; one that keeps dying ends the process, for systemd to see.
 """
@@ -8,11 +8,13 @@ import socket
 import threading
 from collections.abc import Callable
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 
 from locksmith.agent.loop import Loop
 from locksmith.core import events as ev
 from locksmith.errors import ConfigError
+from locksmith.updates import Signalling
 
 log = logging.getLogger(__name__)
 
@@ -21,6 +23,9 @@ DEATHS = 5
 PAUSE = timedelta(seconds=2)
 """Before a feeder is started again the first time; it doubles."""
 POKE_WAIT = 50.0
+SIGNAL_WAIT = timedelta(seconds=50)
+SIGNAL_PAUSE = 1.0
+"""Seconds after a signal in which further ones are not looked at: update_engine sends one for each percent."""
 
 
 class Feeders:
@@ -38,7 +43,16 @@ class Feeders:
     def start(self) -> None:
         """Begin. Raises ConfigError when the socket cannot be made."""
         channel = self._listen()
-        for name, run in (("providers", self._poll), ("poke", lambda: self._pokes(channel))):
+        feeders: list[tuple[str, Callable[[], None]]] = [
+            ("providers", self._poll),
+            ("poke", lambda: self._pokes(channel)),
+        ]
+        feeders += [
+            (f"signals of {provider.name}", partial(self._signals, provider))
+            for provider in self._loop.body.providers
+            if isinstance(provider, Signalling)
+        ]
+        for name, run in feeders:
             threading.Thread(target=self._supervise, args=(name, run), daemon=True, name=name).start()
 
     def stop(self) -> None:
@@ -72,6 +86,13 @@ class Feeders:
                 return
             self._now.clear()
             self._loop.post(ev.ProvidersAnswered(tuple(provider.ask() for provider in self._loop.body.providers)))
+
+    def _signals(self, provider: Signalling) -> None:
+        """Have the providers asked when this one says that something changed; many signals in a row count as one."""
+        while not self._stop.is_set():
+            if provider.wait(SIGNAL_WAIT):
+                self._now.set()
+                self._stop.wait(SIGNAL_PAUSE)
 
     def _listen(self) -> socket.socket:
         try:

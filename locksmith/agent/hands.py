@@ -6,17 +6,17 @@ effect needs it takes from the agent as it was when the effect was decided on, n
 
 import logging
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 from datetime import timedelta
-from typing import Any, assert_never
+from typing import Any, assert_never, cast
 
 from locksmith import __version__
+from locksmith.agent.asking import ask_gates, ask_health, hook_context, remember
 from locksmith.agent.body import Body
 from locksmith.agent.facts import attempt_of_owed, found_event, restored_holder, slot_fact, slot_of_owed
 from locksmith.agent.watching import Keeps, Post, Stops, Threads, Watching
-from locksmith.checks import Check, Occasion
-from locksmith.checks.window import WindowCheck
+from locksmith.checks import Stage as CheckStage
 from locksmith.core import effects as do
 from locksmith.core import events as ev
 from locksmith.core import keys, telling
@@ -25,9 +25,8 @@ from locksmith.core.documents import NodeRecord, Phase
 from locksmith.core.ledger import Owed
 from locksmith.core.states import Agent
 from locksmith.core.turn import REQUEST
-from locksmith.core.verdict import Answer, Open
 from locksmith.errors import Damaged, LocksmithError, WrongStore
-from locksmith.hooks import HookCancelled, HookContext, HookDone, HookFailed, Stage
+from locksmith.hooks import HookCancelled, HookDone, HookFailed, Stage
 from locksmith.rebooters import Accepted, Firing, NotAccepted
 from locksmith.semaphore import claiming, holding, recovery
 from locksmith.semaphore.actor import confirm_cluster, look
@@ -100,10 +99,10 @@ class Hands:
                 return self._about_the_slot(agent, effect)
             case do.AskProviders():
                 return ev.ProvidersAnswered(tuple(provider.ask() for provider in body.providers))
-            case do.AskGates(stage):
-                return ev.GatesAnswered(stage, self._ask(body.gates, agent, "gate"))
+            case do.AskGates(stage, courtesies):
+                return ev.GatesAnswered(stage, ask_gates(body, owed, cast("CheckStage", stage), courtesies=courtesies))
             case do.AskHealth():
-                return ev.HealthAnswered(self._ask(body.health, agent, "health"))
+                return ev.HealthAnswered(ask_health(body, owed))
             case do.UnwatchHolder():
                 self._unwatch()
                 return None
@@ -112,7 +111,7 @@ class Hands:
                 self._watches.want([(keys.own(body.policy.home.node), slot.mod)] if slot is not None else [])
                 return None
             case do.ListHooks(stage):
-                return self._list_hooks(stage)
+                return self._list_hooks(stage, owed)
             case do.RunHook(stage, name):
                 return self._run_hook(stage, name, owed, number)
             case do.StopHook():
@@ -296,35 +295,9 @@ class Hands:
 
     # ---------------------------------------------------------------- this machine
 
-    def _context(self, owed: Owed | None, stage: str) -> HookContext:
-        policy = self.body.policy
-        return HookContext(
-            node=policy.home.node,
-            group=owed.group if owed else policy.group,
-            token=str(owed.token) if owed and owed.token is not None else "",
-            reason=owed.reason if owed else "",
-            origin=owed.origin if owed else None,
-            target=owed.target if owed else None,
-            stage=stage,
-        )
-
-    def _ask(self, checks: Sequence[Check], agent: Agent, stage: str) -> tuple[Answer, ...]:
-        context = self._context(agent.owed, stage)
-        answers = []
-        for check in checks:
-            occasion = self._occasion(context)
-            verdict = check.ask(occasion)
-            kind = check.kind
-            if isinstance(check, WindowCheck) and not isinstance(verdict, Open):
-                kind = check.blocked_by(occasion)
-            answers.append(Answer(check.name, kind, verdict))
-        return tuple(answers)
-
-    def _occasion(self, context: HookContext) -> Occasion:
-        now = self.body.actor.clock.wall()
-        return Occasion(now, self.body.clock_trusted(now), context.environment(), context.payload())
-
-    def _list_hooks(self, stage: str) -> ev.Event:
+    def _list_hooks(self, stage: str, owed: Owed | None) -> ev.Event:
+        if stage == Stage.PRE_REBOOT and owed is not None:
+            remember(self.body, owed)
         try:
             return ev.HooksListed(stage, self.body.hooks.names(Stage(stage)))
         except Damaged as error:
@@ -337,7 +310,7 @@ class Hands:
             if stage == Stage.PRE_REBOOT and number <= self._stopped_up_to:
                 return ev.HookEnded(stage, name, "called off before it began", cancelled=True)
             self._running = stop if stage == Stage.PRE_REBOOT else None
-        result = self.body.hooks.run(Stage(stage), name, self._context(owed, stage), stop)
+        result = self.body.hooks.run(Stage(stage), name, hook_context(self.body.policy, owed, stage), stop)
         with self._hooks_lock:
             self._running = None
         match result:
@@ -354,7 +327,7 @@ class Hands:
                 assert_never(result)
 
     def _reboot(self, owed: Owed | None) -> ev.Event:
-        context = self._context(owed, "reboot")
+        context = hook_context(self.body.policy, owed, "reboot")
         outcome = self.body.rebooter.reboot(context.reason, context.environment())
         match outcome:
             case Accepted():

@@ -33,10 +33,10 @@ class AskProviders:
 
 @dataclass(frozen=True, slots=True)
 class AskGates:
-    """Ask all gates and windows; `ignore` are words that an operator's request passes over."""
+    """Ask all gates and windows; `courtesies`: when all are open, those as well that do something to people."""
 
     stage: str
-    ignore: tuple[str, ...] = ()
+    courtesies: bool = True
 
 
 @dataclass(frozen=True, slots=True)

@@ -230,11 +230,14 @@ def evaluate(agent: Agent, at: Moment) -> Turn:
     if not agent.policy.providers and agent.request is None:
         text = "no update provider is configured and none was found on this machine: add one under [updates.NAME]"
         return go(agent, Unready("provider", text), at, wake_at=later(at, NO_PROVIDER_WAIT, 0.1)), ()
-    if wish(agent, at) is None:
+    wanted = wish(agent, at)
+    if wanted is None:
         return go(agent, Steady(), at, gates=(), wake_at=None, reason_since={}, would=""), ()
     # The state stays until the gates have answered, so that nothing flickers.
     state = Steady() if isinstance(agent.state, Starting) else agent.state
-    return go(agent, state, at, wake_at=None), (AskGates("queue"),)
+    # Nobody is asked to log out for a reboot that cannot come now.
+    earnest = agent.policy.strategy is not Strategy.OBSERVE and not pure_reasons(agent, wanted, at)
+    return go(agent, state, at, wake_at=None), (AskGates("queue", earnest and "gate" not in wanted.ignore),)
 
 
 def attempt_of(agent: Agent, wanted: Wish, at: Moment, *, slotless: bool) -> Owed:

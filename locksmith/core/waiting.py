@@ -208,7 +208,11 @@ def _ask(agent: Agent, state: Queued, at: Moment) -> Turn:
         return agent, (Claim(),)
     gates_at = later(at, agent.policy.poll_interval)
     look: tuple[Effect, ...] = (SteadyLook(),) if agent.owed is not None and agent.owed.request is not None else ()
-    return go(agent, replace(state, next_gates=gates_at), at), (*look, Claim(), AskGates("queue"))
+    return go(agent, replace(state, next_gates=gates_at), at), (
+        *look,
+        Claim(),
+        AskGates("queue", "gate" not in passed_over(agent, at)),
+    )
 
 
 def _heard(agent: Agent, found: FoundAtStart, at: Moment) -> Turn:

@@ -52,6 +52,19 @@ class FakeCheck:
 
 
 @dataclass
+class RememberingCheck(FakeCheck):
+    """Notes the attempts for which it was to remember; or cannot."""
+
+    remembered: list[str] = field(default_factory=list)
+    problem: Damaged | None = None
+
+    def remember(self, attempt: str) -> None:
+        if self.problem is not None:
+            raise self.problem
+        self.remembered.append(attempt)
+
+
+@dataclass
 class FakeHooks:
     """Hooks by stage. `run_as` is called for each; `unreadable` are the stages whose folder cannot be read."""
 

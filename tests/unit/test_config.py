@@ -7,19 +7,18 @@ from pathlib import Path
 import pytest
 
 from locksmith.config import describe, load, require_store
+from locksmith.config_checks import CommandSpec
 from locksmith.config_model import (
     AgentSettings,
-    CommandCheck,
-    CommandUpdate,
     HookSettings,
     NodeSettings,
-    RebootRequiredUpdate,
     RebootSettings,
     StoreSettings,
     TcpListen,
     UnixListen,
     VerifySettings,
 )
+from locksmith.config_updates import CommandUpdate, RebootRequiredUpdate
 from locksmith.core.store_url import parse_store_url
 from locksmith.core.windows import parse_window
 from locksmith.errors import ConfigError
@@ -126,12 +125,13 @@ def test_nothing_configured(roots):
         metrics_listen=TcpListen("127.0.0.1", 9810),
         log_level="info",
         log_format="auto",
+        allow_coordinators=(),
     )
     assert (config.updates, config.gates, config.windows, config.health) == ((), (), (), ())
     assert config.detect_updates
     assert config.verify == VerifySettings(30 * SECOND, 10 * MINUTE, "hold")
-    assert config.reboot == RebootSettings("auto", (), 15 * MINUTE, 1)
-    assert config.hooks == HookSettings(Path("/etc/locksmith/hooks"), 10 * MINUTE)
+    assert config.reboot == RebootSettings("auto", "reboot", "honour", (), 15 * MINUTE, 1)
+    assert config.hooks == HookSettings(Path("/etc/locksmith/hooks"), 10 * MINUTE, {})
     assert set(config.origin.values()) == {"default"}
 
 
@@ -153,9 +153,9 @@ def test_the_documented_example(one):
         RebootRequiredUpdate("packages", Path("/run/reboot-required"), Path("/run/reboot-required.pkgs")),
     )
     assert not config.detect_updates
-    assert config.gates == (CommandCheck("backup", ("/usr/lib/locksmith/may-reboot",), 30 * SECOND),)
+    assert config.gates == (CommandSpec("backup", ("/usr/lib/locksmith/may-reboot",), 30 * SECOND),)
     assert config.windows == (parse_window("night", "Thu 23:00", "1h30m", "Europe/Berlin"),)
-    assert config.health == (CommandCheck("app", ("/usr/lib/locksmith/healthy",), 30 * SECOND),)
+    assert config.health == (CommandSpec("app", ("/usr/lib/locksmith/healthy",), 30 * SECOND),)
     # Everything else in it is the default: the documentation may not drift.
     plain = one("")
     for part in ("agent", "verify", "reboot", "hooks"):
@@ -240,7 +240,7 @@ def test_tables_merge_values_and_lists_replace(roots):
     )
     config = load(environ={}, roots=roots)
     assert config.node.labels == {"zone": "a", "rack": "2"}
-    assert config.gates == (CommandCheck("backup", ("c",), 10 * SECOND),)
+    assert config.gates == (CommandSpec("backup", ("c",), 10 * SECOND),)
     assert config.origin["gates.backup.command"] == f"file:{drop_in}"
     assert config.origin["node.labels.rack"] == f"file:{drop_in}"
 
@@ -338,7 +338,7 @@ def test_metrics_listen(one, text, listen):
 
 def test_reboot_by_command(one):
     config = one('[reboot]\nkind = "command"\ncommand = ["/sbin/reboot", "-f"]\nretries = 0')
-    assert config.reboot == RebootSettings("command", ("/sbin/reboot", "-f"), 15 * MINUTE, 0)
+    assert config.reboot == RebootSettings("command", "reboot", "honour", ("/sbin/reboot", "-f"), 15 * MINUTE, 0)
 
 
 # --- refusals ----------------------------------------------------------------------------------------------------
@@ -355,7 +355,7 @@ REFUSALS = [
     ("[windows]\nstart = '1:00'", "windows.start", "write [windows.NAME] above it"),
     ("[gates.Backup]\n", "gates.Backup", "small letters"),
     ("[agent]\npoll_intervall = '1s'", "agent.poll_intervall", "did you mean 'poll_interval'"),
-    ("[agent]\ncolour = 'red'", "agent.colour", "known in [agent]: heartbeat,"),
+    ("[agent]\ncolour = 'red'", "agent.colour", "known in [agent]: allow_coordinators,"),
     ("[gates.a]\nkind = 'command'\ncommand = ['x']\ntimout = '1s'", "gates.a.timout", "did you mean 'timeout'"),
     ("[gates.a]\nenabled = false\ncommmand = ['x']", "gates.a.commmand", "did you mean 'command'"),
     # slots

@@ -73,6 +73,33 @@ def test_the_first_round_comes_after_one_interval(tmp_path, run_dir, sites):
         site.loop.inbox.get(timeout=0.05)
 
 
+class Signalled(FakeProvider):
+    """A provider whose signals the test gives."""
+
+    def __init__(self) -> None:
+        super().__init__(NEED)
+        self.signals: queue.SimpleQueue[None] = queue.SimpleQueue()
+
+    def wait(self, limit: timedelta) -> bool:
+        try:
+            self.signals.get(timeout=min(limit.total_seconds(), 0.05))
+        except queue.Empty:
+            return False
+        return True
+
+
+def test_a_signal_has_the_providers_asked_at_once(tmp_path, run_dir, sites):
+    provider = Signalled()
+    sites.append(site := Site(tmp_path, run_dir, NEVER, providers=[FakeProvider(name="quiet"), provider]))
+    site.feeders.start()
+    with pytest.raises(queue.Empty):
+        site.loop.inbox.get(timeout=0.05)
+    provider.signals.put(None)
+    event = site.next()
+    assert isinstance(event, ev.ProvidersAnswered)
+    assert event.answers[1] == NEED
+
+
 def test_a_poke_of_lockctl_looks_and_asks_at_once(tmp_path, run_dir, sites):
     sites.append(site := Site(tmp_path, run_dir, NEVER))
     site.feeders.start()

@@ -21,7 +21,7 @@ from locksmith.core.states import Agent, Steady
 from locksmith.core.telling import Telling
 from locksmith.core.verdict import Answer, Closed, Open, Unknown
 from locksmith.core.windows import parse_window
-from locksmith.errors import Denied, Unavailable
+from locksmith.errors import Damaged, Denied, Unavailable
 from locksmith.hooks import HookCancelled, HookDone, HookFailed
 from locksmith.rebooters import Firing, NotAccepted
 from locksmith.semaphore import by_hand, holding, operating, recovery
@@ -30,7 +30,7 @@ from locksmith.semaphore.holding import Slot
 from locksmith.stores import Put
 from tests.fakes.faulty import Fault, Raise
 from tests.fakes.mind import BOOT, NEED, NEXT_BOOT, NODE, NONCE, agent, at, ledger, owed
-from tests.fakes.parts import FakeCheck, FakeHooks, FakeProvider, FakeRebooter, FakeWatches, body
+from tests.fakes.parts import FakeCheck, FakeHooks, FakeProvider, FakeRebooter, FakeWatches, RememberingCheck, body
 from tests.fakes.world import World
 
 CLAIMING = owed(stage=Stage.CLAIMING, token=None)
@@ -428,6 +428,49 @@ def test_gates_are_asked_with_what_is_wanted(tmp_path):
 def test_health_is_asked(tmp_path):
     bench = Bench(tmp_path, health=[FakeCheck("app", "health", Unknown("no answer"))])
     assert bench.do(do.AskHealth()) == ev.HealthAnswered((Answer("app", "health", Unknown("no answer")),))
+
+
+def test_courtesies_are_asked_last_and_only_when_all_else_is_open(tmp_path):
+    gate, sessions = FakeCheck("backup", verdict=Closed("running")), FakeCheck("sessions", verdict=Closed("alice"))
+    bench = Bench(tmp_path, gates=[gate], courtesies=[sessions])
+    event = bench.do(do.AskGates("queue"))
+    assert isinstance(event, ev.GatesAnswered)
+    assert [answer.name for answer in event.answers] == ["backup"]
+    assert sessions.occasions == []
+    gate.verdict = Open()
+    event = bench.do(do.AskGates("queue"))
+    assert isinstance(event, ev.GatesAnswered)
+    assert [answer.name for answer in event.answers] == ["backup", "sessions"]
+    assert len(sessions.occasions) == 1
+    bench.do(do.AskGates("queue", courtesies=False))
+    assert len(sessions.occasions) == 1
+
+
+def test_a_check_knows_how_far_the_attempt_is(tmp_path):
+    gate, app = FakeCheck("backup"), FakeCheck("app", "health")
+    bench = Bench(tmp_path, gates=[gate], health=[app])
+    bench.do(do.AskGates("queue"))
+    bench.do(do.AskGates("arm"), owed())
+    bench.do(do.AskHealth(), owed())
+    assert [(occasion.stage, occasion.attempt) for occasion in gate.occasions] == [("queue", ""), ("arm", NONCE)]
+    assert [(occasion.stage, occasion.attempt) for occasion in app.occasions] == [("health", NONCE)]
+
+
+def test_what_is_so_is_remembered_before_the_first_hook_and_not_after_it(tmp_path):
+    units = RememberingCheck("units", "health")
+    bench = Bench(tmp_path, health=[units, FakeCheck("app", "health")])
+    bench.do(do.ListHooks("pre-reboot"), owed())
+    assert units.remembered == [NONCE]
+    bench.do(do.ListHooks("post-reboot"), owed())
+    bench.do(do.ListHooks("undo"), owed())
+    assert units.remembered == [NONCE]
+
+
+def test_what_cannot_be_remembered_is_said_and_holds_nothing_up(tmp_path, caplog):
+    bench = Bench(tmp_path, health=[RememberingCheck("units", "health", problem=Damaged("the disk is full"))])
+    assert bench.do(do.ListHooks("pre-reboot"), owed()) == ev.HooksListed("pre-reboot", ())
+    assert "health check units" in caplog.text
+    assert "the disk is full" in caplog.text
 
 
 @pytest.mark.parametrize(

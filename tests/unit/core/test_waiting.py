@@ -43,11 +43,11 @@ def steady(**changes) -> Mind:
     return Mind(agent(Steady(), **{"needs": {}, **changes}))
 
 
-def asked(**changes) -> Mind:
+def asked(*, courtesies: bool = True, **changes) -> Mind:
     """An update is staged, and the gates are being asked."""
     mind = steady(**changes)
     mind.hear(says(staged()))
-    assert mind.effects == (do.AskGates("queue"),)
+    assert mind.effects == (do.AskGates("queue", courtesies),)
     return mind
 
 
@@ -251,7 +251,7 @@ def test_a_reason_that_ends_wakes_at_its_end():
 
 def test_a_reason_whose_end_has_passed_is_asked_no_more_often_than_it_polls():
     # A hold that has run out while the clock cannot be trusted stays in force: that must not become a busy loop.
-    mind = asked(hold=HoldFact("held by bob: x", NOON - timedelta(seconds=1)))
+    mind = asked(courtesies=False, hold=HoldFact("held by bob: x", NOON - timedelta(seconds=1)))
     mind.hear(ev.GatesAnswered("queue", ()))
     assert mind.agent.wake_at == mind.moment.boottime + 60
 
@@ -307,6 +307,32 @@ def test_a_request_overrides_the_loop_guard():
     assert mind.owed.request == "req-1"
 
 
+# ------------------------------------------------------------------------------------------------ courtesies
+
+
+@pytest.mark.parametrize(
+    ("changes", "courtesies"),
+    [
+        ({}, True),
+        ({"hold": HoldFact("INC-1", None)}, False),
+        ({"policy": policy(strategy=Strategy.OBSERVE)}, False),
+        ({"policy": policy(strategy=Strategy.OFF)}, False),
+        ({"request": replace(REQUEST, ignore=("window",))}, True),
+        ({"request": replace(REQUEST, ignore=("gate",))}, False),
+    ],
+    ids=["earnest", "held", "observe", "off", "windows passed over", "gates passed over"],
+)
+def test_people_are_asked_to_leave_only_for_a_reboot_that_can_come(changes, courtesies):
+    asked(courtesies=courtesies, **changes)
+
+
+def test_in_the_line_people_are_told_as_well_unless_the_operator_passes_over_gates():
+    mind = queued()
+    assert mind.hear(ev.Woken(), wait=61) == (do.Claim(), do.AskGates("queue"))
+    mind = queued(request=replace(REQUEST, ignore=("gate",)))
+    assert do.AskGates("queue", courtesies=False) in mind.hear(ev.Woken(), wait=61)
+
+
 # ------------------------------------------------------------------------------------------------ the loop guard
 
 
@@ -358,7 +384,7 @@ def test_the_journal_is_rewritten_only_when_what_is_staged_changes():
 
 
 def test_observe_records_what_it_would_have_done():
-    mind = asked(policy=policy(strategy=Strategy.OBSERVE))
+    mind = asked(courtesies=False, policy=policy(strategy=Strategy.OBSERVE))
     assert mind.hear(ev.GatesAnswered("queue", ())) == ()
     assert mind.agent.owed is None
     assert "linux-image" in mind.agent.would
@@ -366,7 +392,7 @@ def test_observe_records_what_it_would_have_done():
 
 
 def test_observe_would_do_nothing_while_a_gate_is_closed():
-    mind = asked(policy=policy(strategy=Strategy.OBSERVE))
+    mind = asked(courtesies=False, policy=policy(strategy=Strategy.OBSERVE))
     mind.hear(ev.GatesAnswered("queue", (closed(),)))
     assert mind.agent.would == ""
     assert reasons(mind) == [("gate", "backup")]

@@ -1,0 +1,77 @@
+"""The worker's questions: gates before the reboot, health after it, and what must be remembered for the comparison.
+
+The one idea a reader would miss: courtesies are gates that do something to people. They are asked last, and only when
+nothing else stands in the way.
+"""
+
+import logging
+from collections.abc import Sequence
+
+from locksmith.agent.body import Body
+from locksmith.checks import Check, Occasion, Remembering, Stage
+from locksmith.checks.window import WindowCheck
+from locksmith.core.facts import Policy
+from locksmith.core.ledger import Owed
+from locksmith.core.verdict import Answer, Open
+from locksmith.errors import Damaged
+from locksmith.hooks import HookContext
+
+log = logging.getLogger("locksmith.agent")
+
+
+def ask_gates(body: Body, owed: Owed | None, stage: Stage, *, courtesies: bool) -> tuple[Answer, ...]:
+    """What all gates say; the courtesies only when the others are open."""
+    answers = _ask(body, body.gates, owed, stage)
+    if courtesies and all(isinstance(answer.verdict, Open) for answer in answers):
+        answers += _ask(body, body.courtesies, owed, stage)
+    return answers
+
+
+def ask_health(body: Body, owed: Owed | None) -> tuple[Answer, ...]:
+    """What all health checks say."""
+    return _ask(body, body.health, owed, "health")
+
+
+def remember(body: Body, owed: Owed) -> None:
+    """Let the checks note what is so before the drain; without it they judge the new boot more strictly."""
+    for check in body.health:
+        if isinstance(check, Remembering):
+            try:
+                check.remember(owed.nonce)
+            except Damaged as error:
+                log.warning("health check %s cannot note what is so before the reboot: %s", check.name, error)
+
+
+def hook_context(policy: Policy, owed: Owed | None, stage: str) -> HookContext:
+    """What hooks and commands are told about the attempt."""
+    return HookContext(
+        node=policy.home.node,
+        group=owed.group if owed else policy.group,
+        token=str(owed.token) if owed and owed.token is not None else "",
+        reason=owed.reason if owed else "",
+        origin=owed.origin if owed else None,
+        target=owed.target if owed else None,
+        stage=stage,
+    )
+
+
+def _ask(body: Body, checks: Sequence[Check], owed: Owed | None, stage: Stage) -> tuple[Answer, ...]:
+    # For commands the word is as it always was: they are told what they are, not how far the attempt is.
+    context = hook_context(body.policy, owed, "health" if stage == "health" else "gate")
+    answers = []
+    for check in checks:
+        now = body.actor.clock.wall()
+        occasion = Occasion(
+            now,
+            body.clock_trusted(now),
+            context.environment(),
+            context.payload(),
+            stage,
+            owed.nonce if owed is not None else "",
+        )
+        verdict = check.ask(occasion)
+        kind = check.kind
+        if isinstance(check, WindowCheck) and not isinstance(verdict, Open):
+            kind = check.blocked_by(occasion)
+        answers.append(Answer(check.name, kind, verdict))
+    return tuple(answers)
