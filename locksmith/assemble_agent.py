@@ -20,7 +20,7 @@ from locksmith.core import keys
 from locksmith.core.facts import Policy, Strategy
 from locksmith.core.ledger import Home
 from locksmith.errors import ConfigError, Damaged
-from locksmith.hooks import Hooks
+from locksmith.hooks import Hooks, Stage
 from locksmith.host import identity
 from locksmith.host.clock import SystemClock
 from locksmith.host.files import write_durably
@@ -84,7 +84,7 @@ def policy(config: Config, node: str) -> Policy:
         rollback_holds=verify.rollback == "hold",
         reboot_timeout=config.reboot.timeout,
         retries=config.reboot.retries,
-        hook_timeout=config.hooks.timeout,
+        hook_timeout=_longest_drain(config),
     )
 
 
@@ -103,13 +103,26 @@ def body(config: Config, who: Machine, store: Store) -> Body:
         gates=plain,
         courtesies=courtesies,
         health=health(config),
-        hooks=Hooks(config.hooks.directory, config.hooks.timeout),
+        hooks=_hooks(config),
         rebooter=_rebooter(config, who, system),
         labels=dict(settings.labels),
         os=who.os,
         heartbeat=config.agent.heartbeat,
         require_time_sync=config.agent.require_time_sync,
     )
+
+
+def _hooks(config: Config) -> Hooks:
+    return Hooks(config.hooks.directory, config.hooks.timeout, each=config.hooks.each)
+
+
+def _longest_drain(config: Config) -> timedelta:
+    """What all hooks that are there now may take before the reboot: for `expected_by`, which only ever tells people."""
+    hooks = _hooks(config)
+    try:
+        return max(hooks.longest(hooks.names(Stage.PRE_REBOOT)), config.hooks.timeout)
+    except Damaged:
+        return config.hooks.timeout
 
 
 def _rebooter(config: Config, who: Machine, system: System) -> Rebooter:

@@ -11,7 +11,7 @@ from dataclasses import fields, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import MappingProxyType
-from typing import assert_never
+from typing import TYPE_CHECKING, assert_never
 
 from locksmith.checks import Role
 from locksmith.config_checks import CHECK_KEYS, CheckSpec, check
@@ -19,14 +19,12 @@ from locksmith.config_files import ROOTS, gather
 from locksmith.config_model import (
     AgentSettings,
     Config,
-    HookEach,
     HookSettings,
     Inhibitors,
     Listen,
     LogFormat,
     LogLevel,
     NodeSettings,
-    OnFailure,
     RebootKind,
     RebootMethod,
     RebootSettings,
@@ -45,6 +43,9 @@ from locksmith.core.store_url import FORMS, StoreUrl, parse_store_url
 from locksmith.core.windows import Window, ever_lasts, parse_start, parse_window, parse_zone
 from locksmith.errors import ConfigError
 from locksmith.stores import Access
+
+if TYPE_CHECKING:
+    from locksmith.hooks import HookRule
 
 __all__ = ["ROOTS", "Config", "describe", "load", "require_store"]
 
@@ -302,13 +303,15 @@ def _hooks(table: Table) -> HookSettings:
     return HookSettings(directory, timeout, MappingProxyType(each))
 
 
-def _hook(entry: Table, timeout: timedelta) -> HookEach:
-    each = HookEach(
+def _hook(entry: Table, timeout: timedelta) -> "HookRule":
+    from locksmith.hooks import HookRule, OnFailure  # noqa: PLC0415 - lockctl starts faster without
+
+    rule = HookRule(
         timeout=entry.duration("timeout", format_duration(timeout), above=NOTHING),
         on_failure=entry.word("on_failure", "abort", OnFailure),
-        force_after=entry.duration("force_after", "30m", above=NOTHING),
+        force_after=entry.duration("force_after", "1h", above=NOTHING),
     )
-    if each.on_failure != "force" and entry.origin("force_after") != DEFAULT:
+    if rule.on_failure != "force" and entry.origin("force_after") != DEFAULT:
         entry.fail("force_after", 'has no use here: write on_failure = "force" beside it, or leave it out')
     entry.finish()
-    return each
+    return rule

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
 from types import MappingProxyType
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from locksmith.config_checks import CheckSpec
 from locksmith.config_table import Setting
@@ -19,6 +19,9 @@ from locksmith.core.store_url import StoreUrl
 from locksmith.core.windows import Window
 from locksmith.stores import Access
 
+if TYPE_CHECKING:
+    from locksmith.hooks import HookRule
+
 Strategy = Literal["lock", "observe", "reboot", "off"]
 LogLevel = Literal["debug", "info", "warning", "error"]
 LogFormat = Literal["auto", "text", "json"]
@@ -26,7 +29,6 @@ Rollback = Literal["hold", "release"]
 RebootKind = Literal["auto", "logind", "systemctl", "command", "simulated"]
 RebootMethod = Literal["reboot", "kexec", "soft-reboot", "requested"]
 Inhibitors = Literal["honour", "ignore"]
-OnFailure = Literal["abort", "continue", "force"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,21 +115,12 @@ class RebootSettings:
 
 
 @dataclass(frozen=True, slots=True)
-class HookEach:
-    """[hooks.each."NAME"], NAME being a file's. `force_after` counts from the hook's first start in an attempt."""
-
-    timeout: timedelta
-    on_failure: OnFailure
-    force_after: timedelta
-
-
-@dataclass(frozen=True, slots=True)
 class HookSettings:
-    """[hooks]. `timeout` is for each hook that has none of its own."""
+    """[hooks]. `timeout` is for each hook that has none of its own; `each` are [hooks.each."NAME"], NAME being a file's."""
 
     directory: Path
     timeout: timedelta
-    each: Mapping[str, HookEach]
+    each: "Mapping[str, HookRule]"
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,7 +21,7 @@ from locksmith.config_checks import (
     UnitsSpec,
     UrlSpec,
 )
-from locksmith.config_model import Config, HookEach
+from locksmith.config_model import Config
 from locksmith.config_updates import (
     K3osUpdate,
     KernelUpdate,
@@ -36,6 +36,7 @@ from locksmith.config_updates import (
     default_update,
 )
 from locksmith.errors import ConfigError
+from locksmith.hooks import HookRule
 from locksmith.host.tls import NO_FILES, Tls
 
 SECOND, MINUTE = timedelta(seconds=1), timedelta(minutes=1)
@@ -256,8 +257,8 @@ def test_a_hook_may_have_rules_of_its_own(tmp_path):
         timeout = "20m"
         """
     assert dict(read(tmp_path, text).hooks.each) == {
-        "10-drain.sh": HookEach(MINUTE, "force", 5 * MINUTE),
-        "20-db": HookEach(20 * MINUTE, "abort", 30 * MINUTE),
+        "10-drain.sh": HookRule(MINUTE, "force", 5 * MINUTE),
+        "20-db": HookRule(20 * MINUTE, "abort", 60 * MINUTE),
     }
 
 
