@@ -271,7 +271,7 @@ def _of_other_kind(
 
 
 def _alerts(name: str, entry: Table, environ: Mapping[str, str]) -> AlertsSpec:
-    source = entry.word("source", "prometheus", AlertSource)
+    source: AlertSource = entry.word("source", "prometheus", AlertSource)
     port = {"prometheus": 9090, "alertmanager": 9093}[source]
     url = entry.required("url", f"http://127.0.0.1:{port}", web_address)
     expressions, matchers = entry.texts("expressions"), entry.texts("matchers")
