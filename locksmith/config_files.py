@@ -1,6 +1,7 @@
 """From files, environment and options to one merged tree that remembers where each value was written.
 
-Tables merge, values and lists replace; a later layer wins: main file, drop-ins by file name, environment, options.
+Tables merge, values and lists replace; a later layer wins: main file, drop-ins by file name, environment, options. Below
+all of them lies what a Flatcar host says in update.conf, see `config_flatcar`.
 What must be told with the exact file (syntax, unknown tables, slots, `[[gates]]`) is judged here, before the merge
 blurs it; the meaning of single keys is judged by `config.py`, through `config_table.py`.
 """
@@ -10,6 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from locksmith import config_flatcar
 from locksmith.core.names import did_you_mean
 from locksmith.errors import ConfigError
 
@@ -54,9 +56,13 @@ class Layers:
 
 
 def gather(
-    file: Path | None, environ: Mapping[str, str], roots: Sequence[Path], overrides: Mapping[str, str]
+    file: Path | None,
+    environ: Mapping[str, str],
+    roots: Sequence[Path],
+    overrides: Mapping[str, str],
+    flatcar: Sequence[Path] = config_flatcar.FILES,
 ) -> Layers:
-    """Read everything that applies and merge it. Raises ConfigError."""
+    """Read everything that applies and merge it; a named file alone, so without Flatcar's. Raises ConfigError."""
     layers = Layers()
     named = file or (Path(environ["LOCKSMITH_CONFIG"]) if environ.get("LOCKSMITH_CONFIG") else None)
     for path in [named] if named is not None else find(roots):
@@ -73,6 +79,12 @@ def gather(
             layers.lay(_nested(key, environ[variable]), f"environment {variable}")
     for key, value in overrides.items():
         layers.lay(_nested(key, value), OPTIONS.get(key) or f"--{key.rpartition('.')[2]}")
+    if named is None:
+        # The weakest comes last: it gives only what nobody has said, so nothing of it is judged in vain.
+        weakest = config_flatcar.flatcar_layer(environ, layers.tree, flatcar)
+        for tree, origin in weakest.parts:
+            layers.lay(tree, origin)
+        layers.files[:0] = weakest.files
     return layers
 
 

@@ -24,7 +24,7 @@ _TOO_LONG = 2**63
 
 
 def parse_start(text: str) -> tuple[str, timedelta]:
-    """Read REBOOT_WINDOWSTART, `Thu 23:00` or `23:00`, exactly as locksmith does: (our spelling, a week or a day).
+    """Read REBOOT_WINDOW_START, `Thu 23:00` or `23:00`, exactly as locksmith does: (our spelling, a week or a day).
 
     One weekday of three letters in any case; numbers may have signs and zeros in front; what follows the minutes is
     ignored, as C's scanf would. Raises ValueError with the remedy.
@@ -61,7 +61,7 @@ _TERM = re.compile(rf"([0-9]*)(?:\.([0-9]*))?({'|'.join(sorted(_UNITS, key=len, 
 
 
 def parse_length(text: str, period: timedelta) -> timedelta:
-    """Read REBOOT_WINDOWLENGTH, a duration as Go writes it (`1h30m`, `.5h`, `30m1h`), shorter than the period.
+    """Read REBOOT_WINDOW_LENGTH, a duration as Go writes it (`1h30m`, `.5h`, `30m1h`), shorter than the period.
 
     Raises ValueError with the remedy, also for a length below a microsecond: locksmith opens such a window for a single
     instant, which no reboot can hit. The rest of a microsecond is cut.
