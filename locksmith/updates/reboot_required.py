@@ -14,11 +14,9 @@ from locksmith.host.identity import running_kernel
 from locksmith.host.outcome import printable
 from locksmith.updates import Answer, Need, NeedUnknown, NotNeeded
 from locksmith.updates.fingerprint import fingerprint
+from locksmith.updates.packages import named
 
 DEFAULT_PATH = Path("/run/reboot-required")
-
-_SHOWN = 8
-"""Package names in a reason."""
 
 
 class RebootRequired:
@@ -64,8 +62,7 @@ class RebootRequired:
     def _reason(self, packages: tuple[str, ...]) -> str:
         if not packages:
             return f"{self._path} exists"
-        more = len(packages) - _SHOWN
-        return ", ".join(packages[:_SHOWN]) + (f" and {more} more" if more > 0 else "")
+        return named(packages)
 
 
 def _names(path: Path) -> tuple[str, ...]:
