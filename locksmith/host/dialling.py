@@ -11,7 +11,10 @@ import ssl
 import threading
 import time
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, Literal
+
+Missed = Literal["absent", "lookup", "refused", "denied", "unreachable", "timeout"]
+"""Why there is no connection, as one word. `absent`: there is no such Unix socket."""
 
 _Found = list[tuple[Any, ...]]
 """What `socket.getaddrinfo` gives."""
@@ -41,6 +44,24 @@ def connected(host: str, port: int, seconds: float, options: Iterable[tuple[Any,
             made.settimeout(max(deadline - time.monotonic(), 0.001))
             return made
     raise failure
+
+
+def missed(error: OSError) -> tuple[Missed, str]:
+    """What a connection that could not be made means, and what to do about it; the caller says with whom and how long."""
+    match error:
+        case TimeoutError():
+            return "timeout", "no connection within the time limit"
+        case socket.gaierror():
+            return "lookup", f"the name cannot be resolved ({(error.strerror or 'no address').lower()})"
+        case FileNotFoundError():
+            return "absent", "there is no such socket; is the service installed and running?"
+        case PermissionError():
+            return "denied", "permission denied; run as a user who may open the socket"
+        case ConnectionRefusedError() | BlockingIOError():  # the latter: a Unix socket whose queue is full
+            return "refused", "connection refused; check that the service runs and listens there"
+        case _:
+            text = error.strerror or errno.errorcode.get(error.errno or 0) or str(error) or type(error).__name__
+            return "unreachable", text.lower()
 
 
 class Limited(socket.socket):

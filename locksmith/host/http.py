@@ -11,25 +11,36 @@ to be turned off.
 
 import base64
 import contextlib
-import errno
 import http.client
 import json
 import socket
 import ssl
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
-from urllib.parse import quote, unquote, urlsplit
+from urllib.parse import quote, unquote, urlencode, urlsplit
 
 from locksmith.core.durations import format_duration
 from locksmith.host import tls as files
-from locksmith.host.dialling import Limited, LimitedTls, connected, limit
+from locksmith.host.dialling import Limited, LimitedTls, connected, limit, missed
 from locksmith.host.tls import NO_FILES, Tls
 
-__all__ = ["NO_FILES", "Address", "Failed", "Kind", "Request", "Response", "Tls", "address_of", "decoded", "fetch"]
+__all__ = [
+    "NO_FILES",
+    "Address",
+    "Failed",
+    "Kind",
+    "Request",
+    "Response",
+    "Tls",
+    "address_of",
+    "decoded",
+    "fetch",
+    "url_of",
+]
 
 MAX_BYTES = 4 * 1024 * 1024
 """Of a body, where the request does not say."""
@@ -123,6 +134,13 @@ def address_of(url: str) -> Address:
         basic = f"Basic {base64.b64encode(both.encode()).decode()}"
     authority = bracketed if port is None else f"{bracketed}:{port}"
     return Address(secure, host, port if port is not None else (443 if secure else 80), target, authority, basic)
+
+
+def url_of(base: str, path: str, parameters: Sequence[tuple[str, str]] = ()) -> str:
+    """The URL of an API below `base`, which may have a path and parameters of its own; `path` begins with a slash."""
+    front, _, own = base.partition("?")
+    query = "&".join(part for part in (own, urlencode(parameters)) if part)
+    return f"{front.rstrip('/')}{path}" + (f"?{query}" if query else "")
 
 
 def fetch(request: Request) -> Response | Failed:
@@ -277,21 +295,11 @@ def _unmade(error: OSError | ValueError, where: str, request: Request) -> Failed
             return Failed("tls", f"{where}: {files.explained(error, request.tls.trusting(), plain='http://')}")
         case TimeoutError():
             return Failed("timeout", _late(where, request))
-        case socket.gaierror():
-            return Failed(
-                "lookup", f"{where}: the name cannot be resolved ({(error.strerror or 'no address').lower()})"
-            )
-        case FileNotFoundError():
-            return Failed("absent", f"{where}: there is no such socket; is the service installed and running?")
-        case PermissionError():
-            return Failed("denied", f"{where}: permission denied; run as a user who may open the socket")
-        case ConnectionRefusedError() | BlockingIOError():
-            return Failed("refused", f"{where}: connection refused; check that the service runs and listens there")
-        case ConnectionError():  # within the handshake
+        case ConnectionResetError() | BrokenPipeError():
             return Failed("tls", f"{where}: connection lost within the TLS handshake; check that the port speaks TLS")
         case OSError():
-            text = error.strerror or errno.errorcode.get(error.errno or 0, type(error).__name__)
-            return Failed("unreachable", f"{where}: {text.lower()}")
+            kind, text = missed(error)
+            return Failed(kind, f"{where}: {text}")
         case _:
             return Failed("url", f"{where}: no host name that can be asked for")
 

@@ -7,7 +7,7 @@ import socket
 import ssl
 import tempfile
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
 
@@ -15,59 +15,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from locksmith.host.http import Failed, Request, Response, Tls, address_of, decoded, fetch
+from locksmith.host.http import Failed, Request, Response, Tls, address_of, decoded, fetch, url_of
 from tests.servers.certs import Certificates, make_certificates
+from tests.servers.raw import OK, Serve, answering, listening, server, silent
 
 LONG = timedelta(seconds=30)
 """Not waited for: a test that does is hung."""
 SHORT = timedelta(seconds=0.3)
-OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi"
-Serve = Callable[[socket.socket], None]
-
-
-def answering(data: bytes, heard: list[bytes] | None = None) -> Serve:
-    def serve(peer: socket.socket) -> None:
-        request = peer.recv(65536)
-        if heard is not None:
-            heard.append(request)
-        peer.sendall(data)
-
-    return serve
-
-
-def silent(peer: socket.socket) -> None:
-    while peer.recv(65536):
-        pass
-
-
-@contextlib.contextmanager
-def listening(listener: socket.socket, serve: Serve, context: ssl.SSLContext | None = None) -> Iterator[None]:
-    """Each connection is served by `serve`, one after the other."""
-
-    def run() -> None:
-        with contextlib.suppress(OSError):
-            while True:
-                peer, _ = listener.accept()
-                with contextlib.suppress(OSError):
-                    if context is not None:
-                        peer = context.wrap_socket(peer, server_side=True)
-                    serve(peer)
-                peer.close()
-
-    thread = threading.Thread(target=run, daemon=True)
-    thread.start()
-    try:
-        yield
-    finally:
-        with contextlib.suppress(OSError):
-            listener.shutdown(socket.SHUT_RDWR)
-        thread.join()
-
-
-@contextlib.contextmanager
-def server(serve: Serve, context: ssl.SSLContext | None = None, address: str = "127.0.0.1") -> Iterator[str]:
-    with socket.create_server((address, 0)) as listener, listening(listener, serve, context):
-        yield f"{address}:{listener.getsockname()[1]}"
 
 
 def get(where: str, path: str = "/", *, timeout: timedelta = LONG, **more) -> Response | Failed:
@@ -248,6 +202,11 @@ def test_urls_that_cannot_be_used(url: str, word: str) -> None:
 def test_the_parts_of_a_url() -> None:
     assert address_of("https://[::1]/x?y=%20 z")[:5] == (True, "::1", 443, "/x?y=%20%20z", "[::1]")
     assert address_of("http://h")[:5] == (False, "h", 80, "/", "h")
+
+
+def test_an_api_below_a_url() -> None:
+    assert url_of("http://u@h:1/p/?a=b", "/api", [("q", "x y"), ("q", "&")]) == "http://u@h:1/p/api?a=b&q=x+y&q=%26"
+    assert url_of("http://h", "/api") == "http://h/api"
 
 
 def test_no_secret_in_any_text() -> None:
