@@ -1,0 +1,169 @@
+"""Some nodes, one etcd outside of them, and the watch that judges who was out of service when.
+
+The watch is a thread that looks at every node a few times a second. A node is out of service from the moment in which its
+application has no process any more (its shutdown has begun, or its power is gone) until the agent of the next boot is READY.
+What it sees is written as the ledger that tests.integration.fleet.judges reads; times in which *we* had taken the power
+away are told apart, since no agent can keep those from overlapping.
+"""
+
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from tests.e2e.container import sweep
+from tests.e2e.node import Node
+from tests.integration.fleet.judges import Downs, History, judge_downs, judge_history
+from tests.integration.fleet.stores import EtcdRaw, phases, tickets
+from tests.servers.etcd import EtcdCluster
+from tests.servers.process import DataFolder
+
+GROUP = "e2e"
+LIMIT = f"group/{GROUP}"
+_POLL = 0.05
+_FIRST_BOOT = 60
+
+CONFIG = """
+[store]
+url = "{url}"
+[node]
+group = "{group}"
+[agent]
+min_uptime = "0s"
+min_interval = "0s"
+poll_interval = "2s"
+require_time_sync = false
+metrics_listen = ""
+[verify]
+dwell = "500ms"
+"""
+
+
+class Fleet:
+    """A context manager: at its end every container is gone, and on a failure their consoles are printed."""
+
+    def __init__(
+        self, cluster: EtcdCluster, prefix: str, names: Sequence[str], config: str = "", *, slots: int = 1
+    ) -> None:
+        """`config` is added to what all nodes have."""
+        self.cluster = cluster
+        self.raw = EtcdRaw(cluster, prefix)
+        self.config = CONFIG.format(url=self.raw.url, group=GROUP) + config
+        self.slots = slots
+        self._names = names
+        self.nodes: list[Node] = []
+        self.ledger: list[str] = []
+        self.cuts: set[str] = set()
+        self._lock = threading.Lock()
+        self._down: dict[str, bool] = {}
+        self._stop = threading.Event()
+
+    def __enter__(self) -> Self:
+        """Make the nodes; none is on."""
+        sweep()
+        self._data = DataFolder("e2e")
+        self._thread = threading.Thread(target=self._watch, name="watch", daemon=True)
+        for name in self._names:
+            self.nodes.append(Node(name, self._data.path, self.config))
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """End everything; on a failure, tell."""
+        self._stop.set()
+        if self._thread.ident is not None:
+            self._thread.join(30)
+        try:
+            if kind is not None:
+                print("\n".join([*self.ledger, *(node.report() for node in self.nodes)]))
+        finally:
+            for node in self.nodes:
+                node.container.destroy()
+            self._data.remove()
+
+    def node(self, name: str) -> Node:
+        """By name."""
+        return next(node for node in self.nodes if node.name == name)
+
+    def boot(self, nodes: Sequence[Node] | None = None) -> None:
+        """Power on, and wait until all are in service; the watch begins then."""
+        for node in nodes or self.nodes:
+            node.container.power_on()
+        self.wait(lambda: all(node.in_service() for node in nodes or self.nodes), "all in service", _FIRST_BOOT)
+        if self._thread.ident is None:
+            self._thread.start()
+
+    def ctl(self, *words: str, check: bool = True) -> str:
+        """lockctl, on a node that runs."""
+        node = next(node for node in self.nodes if node.container.init())
+        return node.container.run("lockctl", *words, check=check).stdout
+
+    # ---------------------------------------------------------------- waiting
+
+    def wait(self, done: Callable[[], bool], what: str, timeout: float = 60) -> None:
+        """Poll until it is so. The time limit only bounds a failure."""
+        end = time.monotonic() + timeout
+        while not done():
+            assert time.monotonic() < end, f"not within {timeout} s: {what}; {self.summary()}"
+            time.sleep(_POLL)
+
+    def wait_for(self, node: Node, *states: str, timeout: float = 60) -> None:
+        """Until the agent says that it is in one of these states."""
+        self.wait(lambda: node.state() in states, f"{node.name} in {states}", timeout)
+
+    def summary(self) -> str:
+        """One line a node."""
+        return "; ".join(f"{node.name} boots {node.boots} {node.status().get('summary')}" for node in self.nodes)
+
+    # ---------------------------------------------------------------- the store
+
+    def phase(self, node_id: str) -> str:
+        """`queued`, the phase of its holder, or nothing."""
+        snapshot = self.raw.snapshot()
+        return phases(snapshot).get(node_id, "queued" if node_id in tickets(snapshot) else "")
+
+    def holders(self) -> Mapping[str, str]:
+        """The phase of each holder."""
+        return phases(self.raw.snapshot())
+
+    def history(self) -> History:
+        """Judge the store's history."""
+        return judge_history(self.cluster, {LIMIT: self.slots}, self.raw.prefix)
+
+    # ---------------------------------------------------------------- the watch
+
+    def cut(self, node: Node) -> None:
+        """Take the power from a node; until it is in service again its absence is our doing."""
+        with self._lock:
+            self.cuts.add(node.name)
+            node.container.cut()
+            self._note(node, down=True)
+
+    def _watch(self) -> None:
+        while not self._stop.wait(_POLL):
+            for node in self.nodes:
+                with self._lock:
+                    down = self._down.get(node.name, False)
+                    if node.boots and (node.in_service() if down else not node.app_runs()):
+                        self._note(node, down=not down)
+
+    def _note(self, node: Node, *, down: bool) -> None:
+        if self._down.get(node.name, False) == down:
+            return
+        self._down[node.name] = down
+        by_us = " (power cut)" if node.name in self.cuts else ""
+        self.ledger.append(f"{node.name} {'down' if down else 'up'} {time.monotonic():.3f}{by_us}")
+        if not down:
+            self.cuts.discard(node.name)
+
+    def downs(self) -> Downs:
+        """Judge the ledger, without the absences that were our doing."""
+        with self._lock:
+            return judge_downs(line for line in self.ledger if not line.endswith("(power cut)"))
+
+    def evidence(self) -> dict[str, Any]:
+        """For the record."""
+        return {node.name: (node.boots, node.container.exits) for node in self.nodes}
