@@ -77,11 +77,13 @@ class Needrestart:
         outcome = run(self._command, timeout=self._timeout, environment=_ENVIRONMENT)
         match outcome:
             case Finished(code=0, stdout=stdout):
-                return self._read(_fields(stdout))
+                return self.judge(stdout)
             case _:
                 return NeedUnknown(self._name, f"needrestart: {describe(outcome)}")
 
-    def _read(self, said: dict[str, str]) -> Answer:
+    def judge(self, output: str) -> Answer:
+        """What needrestart's output means, when it ended well."""
+        said = _fields(output)
         found = (self._kernel(said), self._ucode(said) if self._microcode else None)
         pending = [one for one in found if isinstance(one, _Pending)]
         doubts = [one for one in found if isinstance(one, str)]
