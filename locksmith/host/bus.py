@@ -166,13 +166,21 @@ class Bus:
 
     def get(self, peer: Peer, prop: str, *, limit: timedelta | None = None) -> Any:
         """See Caller."""
-        [(_, value)] = self.call(_properties(peer), "Get", "ss", (peer.interface, prop), limit=limit)
+        body = self.call(_properties(peer), "Get", "ss", (peer.interface, prop), limit=limit)
+        try:
+            [(_, value)] = body
+        except (ValueError, TypeError) as error:
+            raise _odd(peer, prop) from error
         return value
 
     def get_all(self, peer: Peer, *, limit: timedelta | None = None) -> dict[str, Any]:
         """See Caller."""
-        [found] = self.call(_properties(peer), "GetAll", "s", (peer.interface,), limit=limit)
-        return {name: value for name, (_, value) in found.items()}
+        body = self.call(_properties(peer), "GetAll", "s", (peer.interface,), limit=limit)
+        try:
+            [found] = body
+            return {name: value for name, (_, value) in found.items()}
+        except (ValueError, TypeError, AttributeError) as error:
+            raise _odd(peer, "GetAll") from error
 
     def listen(self, peer: Peer, member: str) -> "Listener":
         """See Caller."""
@@ -302,6 +310,10 @@ class Listener:
 
 def _properties(peer: Peer) -> Peer:
     return Peer(peer.name, peer.path, "org.freedesktop.DBus.Properties")
+
+
+def _odd(peer: Peer, what: str) -> MethodFailed:
+    return MethodFailed("", f"{peer.name} answers {what} with something else than a property")
 
 
 def _error(peer: Peer, method: str, reply: Message) -> BusError:
