@@ -6,6 +6,7 @@ only a file. Without systemd (no /run/systemd/system, sd_booted(3)) nothing is g
 systemd, no answer is `Unclear`, which every caller treats as going down.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -115,6 +116,13 @@ class System:
         text = outcome.stdout.strip() or "0"
         return int(text) if text.isascii() and text.isdigit() else None
 
+    def counts_soft_reboots(self) -> bool:
+        """Whether a soft reboot would show in `soft_reboots` (systemd 256), so that anybody can know that it took place."""
+        if not self.present():
+            return False
+        outcome = self.call("systemctl", "show", "-P", "SoftRebootsCount")
+        return isinstance(outcome, Finished) and outcome.code == 0 and outcome.stdout.strip().isdigit()
+
     def inhibited(self) -> bool:
         """Whether a block inhibitor forbids a shutdown (logind's BlockInhibited); False without logind."""
         outcome = self.call("busctl", "get-property", *_LOGIND, "BlockInhibited")
@@ -129,19 +137,19 @@ class System:
             return ()
         return tuple(" ".join(line.split()) for line in outcome.stdout.splitlines() if "shutdown" in line)
 
-    def jobs(self) -> tuple[tuple[str, str, str], ...] | None:
+    def jobs(self, limit: timedelta | None = None) -> tuple[tuple[str, str, str], ...] | None:
         """The jobs of the manager as (unit, type, state), None when there is no answer."""
-        outcome = self.call("systemctl", "list-jobs", "--no-legend", "--no-pager", "--full")
+        outcome = self.call("systemctl", "list-jobs", "--no-legend", "--no-pager", "--full", limit=limit)
         if not isinstance(outcome, Finished) or outcome.code != 0:
             return None
         rows = (line.split() for line in outcome.stdout.splitlines())
         return tuple((row[1], row[2], row[3]) for row in rows if len(row) == _JOB_COLUMNS and row[0].isdigit())
 
-    def call(self, tool: str, *words: str, limit: timedelta | None = None) -> Outcome:
-        """Run one of systemd's programs, in the C locale."""
+    def call(self, tool: str, *words: str, limit: timedelta | None = None, keep: int = process.KEPT_BYTES) -> Outcome:
+        """Run one of systemd's programs, in the C locale; `keep` as in host/process.py."""
         program = tool if self._tools is None else str(self._tools / tool)
         environment = {"LC_ALL": "C", "SYSTEMD_COLORS": "0", "SYSTEMD_PAGER": ""}
-        return process.run([program, *words], timeout=limit or self._limit, environment=environment)
+        return process.run([program, *words], timeout=limit or self._limit, environment=environment, keep=keep)
 
     def _stopping(self) -> Condition:
         if not self.present():
