@@ -1,6 +1,7 @@
-"""Where the etcd and Consul programs come from: named by the environment, on PATH, or unpacked from Debian packages.
+"""Where etcd, Consul and Prometheus come from: named by the environment, on PATH, or unpacked from Debian packages.
 
-`python -m tests.servers.fetch` fills `.cache/servers/` of the checkout; importing code asks `etcd()` or `consul()`.
+`python -m tests.servers.fetch` fills `.cache/servers/` of the checkout; importing code asks `etcd()`, `consul()` or
+`prometheus()`.
 A server that cannot be had is one `ServerMissing` whose message says what to do; tests turn it into a skip.
 """
 
@@ -14,6 +15,7 @@ import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NoReturn
 
 from tests.servers.apt import AptFailed, unpack
 
@@ -34,12 +36,23 @@ class EtcdPrograms:
 
 
 @dataclass(frozen=True, slots=True)
+class PrometheusPrograms:
+    """Prometheus, its checker of rules, and Alertmanager, which is to be run in the folder `share`."""
+
+    prometheus: Path
+    promtool: Path
+    alertmanager: Path
+    share: Path
+
+
+@dataclass(frozen=True, slots=True)
 class _Download:
     name: str
     suite: str
     packages: tuple[str, ...]
     variable: str
     probe: tuple[str, str]  # run once before the folder is put in place: a program for another libc must not get in
+    finish: Callable[[Path], None] = lambda _: None
 
     def fetch(self, cache: Path = CACHE) -> Path:
         """The folder with the unpacked packages, fetched only when it is not there yet.
@@ -63,6 +76,7 @@ class _Download:
                 try:
                     unpack(self.suite, self.packages, fresh, Path(scratch, "apt"))
                     _version(fresh / self.probe[0], self.probe[1])
+                    self.finish(fresh)
                 except (AptFailed, OSError, subprocess.SubprocessError) as error:
                     raise ServerMissing(self._remedy(str(error))) from error
                 fresh.rename(target)
@@ -85,13 +99,37 @@ _ETCD = {
     ),
 }
 _CONSUL = _Download("consul", "bullseye", ("consul",), "LOCKSMITH_TEST_CONSUL", ("usr/bin/consul", "version"))
+_TEMPLATES = b"/usr/share/prometheus/alertmanager"
+
+
+def _uninstalled(root: Path) -> None:
+    """Debian's Alertmanager does not start without its templates in /usr: let it look in the folder that it runs in."""
+    program = root / "usr" / "bin" / "prometheus-alertmanager"
+    here = b"/proc/self/cwd".ljust(len(_TEMPLATES), b"/")
+    program.write_bytes(program.read_bytes().replace(_TEMPLATES, here))
+
+
+_PROMETHEUS = _Download(
+    "prometheus",
+    "bookworm",
+    ("prometheus", "prometheus-alertmanager"),
+    "LOCKSMITH_TEST_PROMETHEUS",
+    ("usr/bin/prometheus", "--version"),
+    _uninstalled,
+)
 
 
 @functools.cache
-def _once(name: str, version: str | None) -> EtcdPrograms | Path | ServerMissing:
+def _once(name: str, version: str | None) -> EtcdPrograms | PrometheusPrograms | Path | ServerMissing:
     """Looked for once a process: without a network, not every test shall wait for apt to give up."""
     try:
-        return _find_consul() if name == "consul" else _find_etcd(version)
+        match name:
+            case "consul":
+                return _find_consul()
+            case "prometheus":
+                return _find_prometheus()
+            case _:
+                return _find_etcd(version)
     except ServerMissing as error:
         return error
 
@@ -119,6 +157,18 @@ def consul() -> Path:
     """
     found = _once("consul", None)
     if isinstance(found, Path):
+        return found
+    raise ServerMissing(str(found))
+
+
+def prometheus() -> PrometheusPrograms:
+    """Prometheus, promtool and Alertmanager: beside LOCKSMITH_TEST_PROMETHEUS, on PATH, or of Debian's packages.
+
+    Raises:
+        ServerMissing: they are nowhere and cannot be fetched.
+    """
+    found = _once("prometheus", None)
+    if isinstance(found, PrometheusPrograms):
         return found
     raise ServerMissing(str(found))
 
@@ -156,6 +206,32 @@ def _find_consul() -> Path:
     return _CONSUL.fetch() / "usr" / "bin" / "consul"
 
 
+def _find_prometheus() -> PrometheusPrograms:
+    if (named := _named(_PROMETHEUS.variable)) is not None:
+        found = _beside(named)
+        if found is None:
+            raise ServerMissing(f"promtool or alertmanager is missing: put them beside {named}")
+        return found
+    on_path = shutil.which("prometheus")
+    found = _beside(Path(on_path)) if on_path else None
+    return found or _beside(_PROMETHEUS.fetch() / "usr" / "bin" / "prometheus") or _incomplete()
+
+
+def _incomplete() -> NoReturn:
+    raise ServerMissing(f"a program of {' or '.join(_PROMETHEUS.packages)} is missing: delete {CACHE}/prometheus-*")
+
+
+def _beside(program: Path) -> PrometheusPrograms | None:
+    """Alertmanager has another name in Debian than in its own releases."""
+    alertmanagers = (program.with_name("prometheus-alertmanager"), program.with_name("alertmanager"))
+    alertmanager = next((path for path in alertmanagers if path.is_file()), None)
+    promtool = program.with_name("promtool")
+    if alertmanager is None or not promtool.is_file():
+        return None
+    share = program.parents[1] / "share" / "prometheus" / "alertmanager"
+    return PrometheusPrograms(program, promtool, alertmanager, share if share.is_dir() else program.parent)
+
+
 def _named(variable: str) -> Path | None:
     value = os.environ.get(variable)
     if not value:
@@ -174,8 +250,8 @@ def _version(program: Path, argument: str) -> str:
 def main() -> int:
     """Fetch all; 1 when one is missing, after having tried the others."""
     missing = 0
-    finders: list[Callable[[], EtcdPrograms | Path]] = [functools.partial(etcd, version) for version in ETCD_VERSIONS]
-    for find in (*finders, consul):
+    finders: list[Callable[[], object]] = [functools.partial(etcd, version) for version in ETCD_VERSIONS]
+    for find in (*finders, consul, prometheus):
         try:
             print(find())
         except ServerMissing as error:
