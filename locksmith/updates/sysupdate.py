@@ -13,7 +13,7 @@ import shutil
 from collections.abc import Sequence
 from datetime import timedelta
 
-from locksmith.host.outcome import Finished, describe, printable
+from locksmith.host.outcome import Finished, Outcome, describe, printable
 from locksmith.host.process import run
 from locksmith.updates import Answer, Need, NeedUnknown, NotNeeded
 from locksmith.updates.fingerprint import fingerprint
@@ -54,7 +54,10 @@ class Sysupdate:
     def ask(self) -> Answer:
         """See Provider."""
         command = self._command or (shutil.which(PROGRAM) or FALLBACK,)
-        outcome = run((*command, "pending"), timeout=self._timeout, environment=_ENVIRONMENT)
+        return self.read(run((*command, "pending"), timeout=self._timeout, environment=_ENVIRONMENT))
+
+    def read(self, outcome: Outcome) -> Answer:
+        """What the end of `systemd-sysupdate pending` says."""
         if not isinstance(outcome, Finished):
             return self._unknown(describe(outcome))
         found = _VERSIONS.findall(outcome.stderr)
