@@ -117,7 +117,7 @@ class System:
         return int(text) if text.isascii() and text.isdigit() else None
 
     def counts_soft_reboots(self) -> bool:
-        """Whether a soft reboot would show in `soft_reboots` (systemd 256), so that anybody can know that it took place."""
+        """Whether a soft reboot would show in `soft_reboots` (systemd before that property has none to show)."""
         if not self.present():
             return False
         outcome = self.call("systemctl", "show", "-P", "SoftRebootsCount")
@@ -145,11 +145,25 @@ class System:
         rows = (line.split() for line in outcome.stdout.splitlines())
         return tuple((row[1], row[2], row[3]) for row in rows if len(row) == _JOB_COLUMNS and row[0].isdigit())
 
-    def call(self, tool: str, *words: str, limit: timedelta | None = None, keep: int = process.KEPT_BYTES) -> Outcome:
-        """Run one of systemd's programs, in the C locale; `keep` as in host/process.py."""
+    def hanging(self) -> tuple[str, ...]:
+        """The units that are being stopped at this moment; empty when there is no answer."""
+        outcome = self.call("systemctl", "list-units", "--state=deactivating", "--plain", "--no-legend", "--full")
+        if not isinstance(outcome, Finished) or outcome.code != 0:
+            return ()
+        return tuple(line.split()[0] for line in outcome.stdout.splitlines() if line.strip())
+
+    def call(
+        self,
+        tool: str,
+        *words: str,
+        limit: timedelta | None = None,
+        keep: int = process.KEPT_BYTES,
+        environment: Mapping[str, str] | None = None,
+    ) -> Outcome:
+        """Run one of systemd's programs, in the C locale; `keep` bytes of its output, `environment` added to ours."""
         program = tool if self._tools is None else str(self._tools / tool)
-        environment = {"LC_ALL": "C", "SYSTEMD_COLORS": "0", "SYSTEMD_PAGER": ""}
-        return process.run([program, *words], timeout=limit or self._limit, environment=environment, keep=keep)
+        variables = {"LC_ALL": "C", "SYSTEMD_COLORS": "0", "SYSTEMD_PAGER": "", **(environment or {})}
+        return process.run([program, *words], timeout=limit or self._limit, environment=variables, keep=keep)
 
     def _stopping(self) -> Condition:
         if not self.present():

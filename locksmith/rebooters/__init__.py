@@ -2,7 +2,8 @@
 
 The idea a reader would miss is `pending`: a slot may be given back only when *nothing can still fire*, so a rebooter must
 be able to say whether a call it once made (perhaps in an earlier life of the agent, in this boot) may still take the
-machine down. It therefore keeps what it started in `run_dir`, which a reboot empties.
+machine down. It therefore keeps what it started in `run_dir`, which a reboot empties. `explain` is for people only: nothing
+is decided by it.
 """
 
 from dataclasses import dataclass
@@ -45,3 +46,9 @@ class Rebooter(Protocol):
 
     def pending(self) -> Idle | Firing:
         """Whether something can still take the machine down. Bounded in time; no answer is Firing."""
+
+    def explain(self) -> str:
+        """What keeps the machine up at this moment, in one line for people: inhibitors, jobs, units. Bounded in time.
+
+        Never empty; says so when nothing is found. Asked when a reboot that was told does not come.
+        """

@@ -7,6 +7,7 @@ ends at once and fires a minute later. A command that leaves its session by othe
 """
 
 import json
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
@@ -20,8 +21,11 @@ from locksmith.host.groups import group_alive
 from locksmith.host.outcome import NotStarted, last_line, signal_name
 from locksmith.host.system import System
 from locksmith.rebooters import Accepted, Firing, Idle, NotAccepted
+from locksmith.rebooters.systemctl import blocks
+from locksmith.rebooters.systemctl import explain as systemd_explain
 from locksmith.rebooters.systemctl import pending as systemd_pending
 
+_SAID = 4096
 _WAIT = timedelta(seconds=10)
 
 
@@ -85,6 +89,27 @@ class CommandRebooter:
         if self._running is not None:
             self._running.wait(timedelta(0))  # it has ended: reap it
         return systemd_pending(self._system)
+
+    def explain(self) -> str:
+        """See Rebooter: the command that still runs and what it said last, then what systemd has to say."""
+        found = []
+        pending = self.pending()
+        if isinstance(pending, Firing):
+            found.append(pending.cause)
+        said = self._said()
+        if said:
+            found.append(f"the reboot command said: {said}")
+        locks = [line for line in self._system.inhibitors() if blocks(line)] if self._system.present() else []
+        return "; ".join([*found, systemd_explain(self._system, locks)])
+
+    def _said(self) -> str:
+        """The last line of the command's output, where there is one."""
+        try:
+            with self._output.open("rb") as file:
+                file.seek(max(0, file.seek(0, os.SEEK_END) - _SAID))
+                return last_line(file.read().decode(errors="replace"))
+        except OSError:
+            return ""
 
     def _write(self, record: _Record) -> None:
         document = {"boot": record.boot, "pid": record.pid, "start_ticks": record.start_ticks}

@@ -26,3 +26,10 @@ class SimulatedRebooter:
     def pending(self) -> Idle | Firing:
         """See Rebooter."""
         return self._pending()
+
+    def explain(self) -> str:
+        """See Rebooter."""
+        pending = self._pending()
+        return (
+            pending.cause if isinstance(pending, Firing) else "the simulated machine was told, and nothing came of it"
+        )

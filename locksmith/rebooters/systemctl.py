@@ -2,19 +2,26 @@
 
 The ideas a reader would miss. `systemctl reboot` is asynchronous by itself (systemctl(1)). Called without a terminal it
 ignores inhibitors, and `--check-inhibitors=yes` would also refuse while anyone is logged in; so block inhibitors are asked
-for before, and sessions are a gate's business. A call that fails or hangs proves nothing: only when systemd itself says
-that nothing is going on is it NotAccepted.
+for before, and sessions are a gate's business. On its own it turns into a kexec or a soft reboot when one was prepared: two
+variables keep it from that, since what was not chosen is not done. A call that fails or hangs proves nothing: only when
+systemd itself says that nothing is going on is it NotAccepted.
 """
 
+import logging
+from collections.abc import Iterable, Sequence
 from datetime import timedelta
 from typing import assert_never
 
-from locksmith.host.outcome import Finished, describe, printable
+from locksmith.host.outcome import Finished, Outcome, describe, printable
 from locksmith.host.system import GoingDown, System, Unclear, Up
 from locksmith.rebooters import Accepted, Firing, Idle, NotAccepted
+from locksmith.rebooters.method import Methods, Way
+
+log = logging.getLogger(__name__)
 
 _CALL_LIMIT = timedelta(seconds=30)
-_SHOWN_JOBS = 5
+_SHOWN = 5
+_IN_FULL = {"SYSTEMCTL_SKIP_AUTO_KEXEC": "1", "SYSTEMCTL_SKIP_AUTO_SOFT_REBOOT": "1"}
 
 
 class SystemctlRebooter:
@@ -22,10 +29,21 @@ class SystemctlRebooter:
 
     kind = "systemctl"
 
-    def __init__(self, system: System, call_limit: timedelta = _CALL_LIMIT) -> None:
-        """`call_limit` is for the call that asks for the reboot."""
+    def __init__(
+        self,
+        system: System,
+        call_limit: timedelta = _CALL_LIMIT,
+        *,
+        methods: Methods | None = None,
+        honour_inhibitors: bool = True,
+        ignore: Sequence[str] = (),
+    ) -> None:
+        """`call_limit` is for the call that asks for the reboot; `methods` None: in full; `ignore` are WHOs of inhibitors."""
         self._system = system
         self._limit = call_limit
+        self._methods = methods or Methods("reboot", system)
+        self._honour = honour_inhibitors
+        self._ignore = tuple(ignore)
 
     def reboot(self, reason: str, environment: dict[str, str]) -> Accepted | NotAccepted:  # noqa: ARG002 - a Protocol
         """See Rebooter. The reason becomes the wall message's and the log's (`--message`, systemd 253 logs it too)."""
@@ -33,27 +51,43 @@ class SystemctlRebooter:
             return NotAccepted("systemd is not the init of this machine: set reboot.kind to command")
         if isinstance(self.pending(), Firing):
             return Accepted()
-        if self._system.inhibited():
-            names = "; ".join(self._system.inhibitors()) or "see `systemd-inhibit --list`"
-            return NotAccepted(f"an inhibitor blocks the shutdown: {printable(names)}")
-        message = printable(f"locksmith: {reason}")
-        outcome = self._system.call("systemctl", "reboot", f"--message={message}", limit=self._limit)
-        if isinstance(outcome, Finished) and outcome.code == 0:
-            return Accepted()
-        if isinstance(self.pending(), Firing):
-            return Accepted()
-        return NotAccepted(f"systemctl reboot: {describe(outcome)}")
+        if self._honour and (blocked := self._blocked()):
+            return NotAccepted(f"an inhibitor blocks the shutdown: {printable(blocked)}")
+        choice = self._methods.choose()
+        if choice.instead:
+            log.warning("%s", choice.instead)
+        answer = self._tell(choice.way, reason)
+        if isinstance(answer, NotAccepted) and choice.way != "reboot":
+            log.warning("%s: a full reboot instead", answer.reason)
+            return self._tell("reboot", reason)
+        return answer
 
     def pending(self) -> Idle | Firing:
         """See Rebooter."""
         return pending(self._system)
 
     def explain(self) -> str:
-        """Why the machine may still be up, for people: block inhibitors and the jobs that systemd works on."""
-        found = [f"inhibitor: {line}" for line in self._system.inhibitors() if line.endswith("block")]
-        jobs = self._system.jobs() or ()
-        found += [f"job: {unit} {kind} {state}" for unit, kind, state in jobs if state == "running"][:_SHOWN_JOBS]
-        return printable("; ".join(found)) or "systemd names no inhibitor and no running job"
+        """See Rebooter."""
+        return explain(self._system, (line for line in self._system.inhibitors() if blocks(line)))
+
+    def _blocked(self) -> str:
+        """Who blocks a shutdown; empty when nobody does that counts."""
+        if not self._system.inhibited():
+            return ""
+        lines = [line for line in self._system.inhibitors() if blocks(line)]
+        counting = [line for line in lines if not any(line.startswith(f"{who} ") for who in self._ignore)]
+        return "; ".join(counting) if lines else "see `systemd-inhibit --list`"
+
+    def _tell(self, way: Way, reason: str) -> Accepted | NotAccepted:
+        words = [way, f"--message={printable(f'locksmith: {reason}')}"]
+        if not self._honour or self._ignore:
+            words.append("--check-inhibitors=no")
+        outcome: Outcome = self._system.call("systemctl", *words, limit=self._limit, environment=_IN_FULL)
+        if isinstance(outcome, Finished) and outcome.code == 0:
+            return Accepted()
+        if isinstance(self.pending(), Firing):
+            return Accepted()
+        return NotAccepted(f"systemctl {way}: {describe(outcome)}")
 
 
 def pending(system: System) -> Idle | Firing:
@@ -68,3 +102,19 @@ def pending(system: System) -> Idle | Firing:
             return Firing(f"nobody can say whether the system stops: {reason}")
         case _:
             assert_never(condition)
+
+
+def explain(system: System, inhibitors: Iterable[str]) -> str:
+    """Inhibitors, the jobs that systemd works on and the units that do not stop, for people."""
+    found = [f"inhibitor: {line}" for line in inhibitors][:_SHOWN]
+    if system.present():
+        jobs = system.jobs() or ()
+        running = {unit: f"job: {unit} {kind} {state}" for unit, kind, state in jobs if state == "running"}
+        found += list(running.values())[:_SHOWN]
+        found += [f"still stopping: {unit}" for unit in system.hanging() if unit not in running][:_SHOWN]
+    return "; ".join(map(printable, found)) or "nobody names an inhibitor, a running job or a unit that does not stop"
+
+
+def blocks(line: str) -> bool:
+    """A line of `systemd-inhibit --list` ends in its mode; block-weak is what block was before systemd 257."""
+    return line.endswith((" block", " block-weak"))

@@ -105,4 +105,4 @@ def test_why_the_machine_is_still_up(machine, tmp_path):
     assert rebooter.explain() == "inhibitor: apt 0 root 12 apt shutdown upgrading block; job: nfs.mount stop running"
     assert machine().explain() == "job: nfs.mount stop running"
     (tmp_path / "jobs").write_text("")
-    assert machine().explain() == "systemd names no inhibitor and no running job"
+    assert machine().explain() == "nobody names an inhibitor, a running job or a unit that does not stop"
