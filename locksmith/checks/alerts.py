@@ -7,7 +7,6 @@ would keep it waiting. When the monitoring itself cannot be asked, that is unkno
 """
 
 import re
-import time
 from collections.abc import Sequence
 from datetime import timedelta
 from typing import Literal
@@ -24,9 +23,8 @@ from locksmith.checks.alert_answers import (
     series,
     shown,
 )
-from locksmith.core.durations import format_duration
 from locksmith.core.verdict import Closed, Open, Unknown, Verdict
-from locksmith.host.http import NO_FILES, Failed, Request, Response, Tls, address_of, fetch, url_of
+from locksmith.host.http import NO_FILES, Failed, Request, Response, Tls, address_of, deadline_of, fetch, url_of
 from locksmith.host.outcome import printable
 
 __all__ = ["OWN_ALERTS", "AlertmanagerAlerts", "OnError", "PrometheusAlerts"]
@@ -151,24 +149,23 @@ class _Asker:
         self._on_error = on_error
 
     def deadline(self) -> float:
-        return time.monotonic() + self._timeout.total_seconds()
+        return deadline_of(self._timeout)
 
     def get(self, path: str, parameters: Sequence[tuple[str, str]], deadline: float) -> Response | Unanswered:
-        return self._fetch(Request(url_of(self._url, path, parameters), self._left(deadline), tls=self._tls))
+        return self._fetch(Request(url_of(self._url, path, parameters), self._timeout, tls=self._tls), deadline)
 
     def query(self, expression: str, deadline: float) -> Response | Unanswered:
         if len(expression) < _LONG_QUERY:
             return self.get("/api/v1/query", [("query", expression)], deadline)
-        return self._fetch(
-            Request(
-                url_of(self._url, "/api/v1/query"),
-                self._left(deadline),
-                method="POST",
-                headers={"Content-Type": "application/x-www-form-urlencoded"},
-                body=urlencode([("query", expression)]).encode(),
-                tls=self._tls,
-            )
+        request = Request(
+            url_of(self._url, "/api/v1/query"),
+            self._timeout,
+            method="POST",
+            headers={"Content-Type": "application/x-www-form-urlencoded"},
+            body=urlencode([("query", expression)]).encode(),
+            tls=self._tls,
         )
+        return self._fetch(request, deadline)
 
     def verdict(self, found: Alerts | Unanswered, ignore: re.Pattern[str] | None, about: str) -> Verdict:
         if isinstance(found, Unanswered):
@@ -185,15 +182,8 @@ class _Asker:
             return Open(f"{reason}; it passes all the same, since on_error is open")
         return Unknown(reason)
 
-    def _left(self, deadline: float) -> timedelta:
-        return timedelta(seconds=max(deadline - time.monotonic(), 0.001))
-
-    def _fetch(self, request: Request) -> Response | Unanswered:
-        answer = fetch(request)
-        match answer:
-            case Failed(kind="timeout"):  # its own words would name what was left of the time, which is never the same
-                return Unanswered(f"no answer within the time limit of {format_duration(self._timeout)}")
-            case Failed():
-                return Unanswered(answer.reason.removeprefix(f"{self.where}: "))
-            case _:
-                return answer
+    def _fetch(self, request: Request, deadline: float) -> Response | Unanswered:
+        answer = fetch(request, deadline)
+        if isinstance(answer, Failed):
+            return Unanswered(answer.reason.removeprefix(f"{self.where}: "))
+        return answer

@@ -37,6 +37,7 @@ __all__ = [
     "Response",
     "Tls",
     "address_of",
+    "deadline_of",
     "decoded",
     "fetch",
     "url_of",
@@ -143,9 +144,13 @@ def url_of(base: str, path: str, parameters: Sequence[tuple[str, str]] = ()) -> 
     return f"{front.rstrip('/')}{path}" + (f"?{query}" if query else "")
 
 
-def fetch(request: Request) -> Response | Failed:
-    """Ask once. Comes back within the request's time; raises nothing for what a host or a server can do wrong."""
-    deadline = time.monotonic() + request.timeout.total_seconds()
+def fetch(request: Request, deadline: float | None = None) -> Response | Failed:
+    """Ask once. Comes back within the request's time; raises nothing for what a host or a server can do wrong.
+
+    `deadline` is for several requests that share one time limit, see `deadline_of`: it takes the place of the request's own,
+    which is then the one that reasons name.
+    """
+    deadline = deadline_of(request.timeout) if deadline is None else deadline
     try:
         address = address_of(request.url)
     except ValueError as error:
@@ -167,6 +172,11 @@ def fetch(request: Request) -> Response | Failed:
         return _broken(error, where, request)
     finally:
         line.close()
+
+
+def deadline_of(timeout: timedelta) -> float:
+    """When a time limit that begins now is over, on the monotonic clock."""
+    return time.monotonic() + timeout.total_seconds()
 
 
 def decoded(response: Response) -> Any:

@@ -5,7 +5,7 @@ import json
 import socket
 import ssl
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi"
@@ -18,6 +18,19 @@ def answering(data: bytes, heard: list[bytes] | None = None) -> Serve:
         if heard is not None:
             heard.append(request)
         peer.sendall(data)
+
+    return serve
+
+
+def routing(answers: Mapping[str, bytes], heard: list[bytes] | None = None) -> Serve:
+    """Answers by the path of the request; 404 for what is not listed."""
+
+    def serve(peer: socket.socket) -> None:
+        request = peer.recv(65536)
+        if heard is not None:
+            heard.append(request)
+        path = request.split(b" ")[1].split(b"?")[0].decode()
+        peer.sendall(answers.get(path, http(404, "404 page not found")))
 
     return serve
 
