@@ -1,7 +1,7 @@
-"""Where etcd, Consul and Prometheus come from: named by the environment, on PATH, or unpacked from Debian packages.
+"""Where etcd, Consul, Prometheus and D-Bus mocks come from: the environment, PATH, or unpacked Debian packages.
 
-`python -m tests.servers.fetch` fills `.cache/servers/` of the checkout; importing code asks `etcd()`, `consul()` or
-`prometheus()`.
+`python -m tests.servers.fetch` fills `.cache/servers/` of the checkout; importing code asks `etcd()`, `consul()`,
+`prometheus()` or `dbus()`.
 A server that cannot be had is one `ServerMissing` whose message says what to do; tests turn it into a skip.
 """
 
@@ -43,6 +43,15 @@ class PrometheusPrograms:
     promtool: Path
     alertmanager: Path
     share: Path
+
+
+@dataclass(frozen=True, slots=True)
+class DbusPrograms:
+    """The bus and a Python that has dbusmock, both to be run with `environment` (NAME=VALUE words) added."""
+
+    daemon: Path
+    python: Path
+    environment: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,8 +128,52 @@ _PROMETHEUS = _Download(
 )
 
 
+_SYSTEM_PYTHON = Path("/usr/bin/python3")
+_IMPORTS = "import dbus, dbusmock; from gi.repository import GLib"
+
+
+def _with_mocks(root: Path) -> None:
+    """Raises SubprocessError when the unpacked modules are not for this machine's Python."""
+    programs = _unpacked_dbus(root)
+    for command in ([programs.python, "-c", _IMPORTS], [programs.daemon, "--version"]):
+        subprocess.run(["/usr/bin/env", *programs.environment, *command], capture_output=True, timeout=30, check=True)
+
+
+def _unpacked_dbus(root: Path) -> DbusPrograms:
+    library = next((root / "usr" / "lib").glob("*-linux-gnu*"), root)
+    words = (
+        f"PYTHONPATH={root}/usr/lib/python3/dist-packages",
+        f"LD_LIBRARY_PATH={library}",
+        f"GI_TYPELIB_PATH={library}/girepository-1.0",
+    )
+    return DbusPrograms(root / "usr" / "bin" / "dbus-daemon", _SYSTEM_PYTHON, words)
+
+
+# Extension modules fit one Python only: these are for the one of Debian 12. Elsewhere dbusmock has to be installed.
+_DBUS = _Download(
+    "dbusmock",
+    "bookworm",
+    (
+        *("dbus-daemon", "python3-dbusmock", "python3-dbus", "python3-gi", "libgirepository-1.0-1", "gir1.2-glib-2.0"),
+        *(
+            "libglib2.0-0",
+            "libdbus-1-3",
+            "libffi8",
+            "libexpat1",
+            "libapparmor1",
+            "libaudit1",
+            "libsystemd0",
+            "libcap-ng0",
+        ),
+    ),
+    "LOCKSMITH_TEST_DBUS_PYTHON (a Python with dbusmock, and dbus-daemon on PATH)",
+    (str(_SYSTEM_PYTHON), "--version"),
+    _with_mocks,
+)
+
+
 @functools.cache
-def _once(name: str, version: str | None) -> EtcdPrograms | PrometheusPrograms | Path | ServerMissing:
+def _once(name: str, version: str | None) -> EtcdPrograms | PrometheusPrograms | DbusPrograms | Path | ServerMissing:
     """Looked for once a process: without a network, not every test shall wait for apt to give up."""
     try:
         match name:
@@ -128,6 +181,8 @@ def _once(name: str, version: str | None) -> EtcdPrograms | PrometheusPrograms |
                 return _find_consul()
             case "prometheus":
                 return _find_prometheus()
+            case "dbus":
+                return _find_dbus()
             case _:
                 return _find_etcd(version)
     except ServerMissing as error:
@@ -171,6 +226,34 @@ def prometheus() -> PrometheusPrograms:
     if isinstance(found, PrometheusPrograms):
         return found
     raise ServerMissing(str(found))
+
+
+def dbus() -> DbusPrograms:
+    """dbus-daemon and dbusmock: LOCKSMITH_TEST_DBUS_PYTHON, Debian's own Python with what is installed, or its packages.
+
+    Raises:
+        ServerMissing: they are nowhere and cannot be fetched.
+    """
+    found = _once("dbus", None)
+    if isinstance(found, DbusPrograms):
+        return found
+    raise ServerMissing(str(found))
+
+
+def _find_dbus() -> DbusPrograms:
+    named, daemon = _named("LOCKSMITH_TEST_DBUS_PYTHON"), shutil.which("dbus-daemon")
+    for python in [named] if named is not None else [_SYSTEM_PYTHON]:
+        if daemon is not None and _imports(python):
+            return DbusPrograms(Path(daemon), python, ())
+    return _unpacked_dbus(_DBUS.fetch())
+
+
+def _imports(python: Path) -> bool:
+    try:
+        subprocess.run([python, "-c", _IMPORTS], capture_output=True, timeout=30, check=True)
+    except (OSError, subprocess.SubprocessError):
+        return False
+    return True
 
 
 def _find_etcd(version: str | None) -> EtcdPrograms:
@@ -251,7 +334,7 @@ def main() -> int:
     """Fetch all; 1 when one is missing, after having tried the others."""
     missing = 0
     finders: list[Callable[[], object]] = [functools.partial(etcd, version) for version in ETCD_VERSIONS]
-    for find in (*finders, consul, prometheus):
+    for find in (*finders, consul, prometheus, dbus):
         try:
             print(find())
         except ServerMissing as error:
