@@ -1,4 +1,4 @@
-"""What the tests of providers that look at files share: a made root."""
+"""What the tests of providers share: a made root, and a program that stands in for the one a provider asks."""
 
 import struct
 from collections.abc import Callable, Mapping
@@ -45,3 +45,26 @@ def bzimage() -> Callable[[str], bytes]:
         return bytes(data)
 
     return image
+
+
+@pytest.fixture
+def program(tmp_path):
+    """Write a program with these answers; returns the command. What it was called with: `arguments`."""
+    path = tmp_path / "program"
+
+    def write(stdout="", stderr="", code=0, then=""):
+        (tmp_path / "stdout").write_text(stdout)
+        (tmp_path / "stderr").write_text(stderr)
+        path.write_text(
+            f'#!/bin/sh\ncd {tmp_path}\necho "$@" > arguments\ncat stdout\ncat stderr >&2\n{then}\nexit {code}\n'
+        )
+        path.chmod(0o755)
+        return (str(path),)
+
+    return write
+
+
+@pytest.fixture
+def arguments(tmp_path):
+    """What the program was called with."""
+    return lambda: (tmp_path / "arguments").read_text().strip()

@@ -8,7 +8,7 @@ from hypothesis import given
 from locksmith.core.needs import Need, NeedUnknown, NotNeeded
 from locksmith.updates import Provider
 from locksmith.updates.bootc import Bootc
-from tests.unit.updates.conftest import anything
+from tests.unit.updates.unexpected import anything
 
 SAMPLES = Path(__file__).parents[2] / "samples" / "updates" / "bootc"
 LONG = timedelta(seconds=60)

@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from locksmith.core.needs import Need, NeedUnknown, NotNeeded
 from locksmith.updates import Provider
 from locksmith.updates.snapd import Snapd
-from tests.unit.updates.conftest import anything
+from tests.unit.updates.unexpected import anything
 
 SAMPLES = Path(__file__).parents[2] / "samples" / "updates" / "snapd"
 LONG = timedelta(seconds=60)
