@@ -141,7 +141,7 @@ def _doubts(agent: Agent, away_since: float | None, event: Event, at: Moment) ->
             if at.boottime - started >= agent.policy.store_grace.total_seconds():
                 return undo(agent, "store", f"the store has been away too long: {text}", at)
             return _away(agent, started, at), ()
-        case ProvidersAnswered() if not is_wanted(agent, at):
+        case ProvidersAnswered() if not is_wanted(agent):
             return undo(agent, "withdrawn", "the update was withdrawn", at)
         case JournalFailed(text=text):
             return undo(agent, "journal", text, at)

@@ -159,7 +159,7 @@ def _absent(agent: Agent, found: FoundAtStart, at: Moment, *, epoch_changed: boo
             return begin_verify(agent, None, at, slot_gone=True)
         if owed.stage == Stage.ARMED:
             # The machine may have been told: nothing is taken back while that can still fire.
-            return _may_fire(agent, _unwanted(agent, owed, at), owed, at)
+            return _may_fire(agent, _unwanted(agent, owed), owed, at)
         return undo(agent, "interrupted", "the agent was restarted in the middle of an attempt", at, slot_gone=True)
     if over:
         if owed.stage == Stage.RELEASING:
@@ -220,7 +220,7 @@ def _held(agent: Agent, slot: SlotFact, at: Moment) -> Turn:
         return begin_verify(agent, slot, at)
     if owed.stage == Stage.RELEASING:
         return undo(agent, owed.called_off or "interrupted", owed.called_off_reason, at)
-    unwanted = _unwanted(agent, owed, at)
+    unwanted = _unwanted(agent, owed)
     if slot.phase == "armed":
         return _may_fire(agent, unwanted, owed, at)
     if unwanted:
@@ -238,10 +238,10 @@ def _may_fire(agent: Agent, unwanted: str | None, owed: Owed, at: Moment) -> Tur
     return go(agent, Rebooting(at.boottime, told=False, asking=True), at, wake_at=None), (AskPending(),)
 
 
-def _unwanted(agent: Agent, owed: Owed, at: Moment) -> str | None:
+def _unwanted(agent: Agent, owed: Owed) -> str | None:
     if owed.called_off is not None:
         return owed.called_off
-    if not is_wanted(agent, at) and not agent.unsure:
+    if not is_wanted(agent) and not agent.unsure:
         return "withdrawn"
     if agent.policy.strategy is not (Strategy.REBOOT if owed.slotless else Strategy.LOCK):
         return "strategy"

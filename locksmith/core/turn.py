@@ -121,7 +121,12 @@ def wish(agent: Agent, at: Moment) -> Wish | None:
     )
 
 
-def is_wanted(agent: Agent, at: Moment) -> bool:
+def is_due(agent: Agent) -> bool:
+    """Whether a request, or an update that the loop guard does not block, asks for a reboot."""
+    return agent.request is not None or any(not is_guarded(agent, need) for need in agent.needs.values())
+
+
+def is_wanted(agent: Agent) -> bool:
     """Whether the attempt under way has a reason still.
 
     An armed one keeps that of the request which its arm has deleted; and a provider that wanted something and cannot say
@@ -132,7 +137,7 @@ def is_wanted(agent: Agent, at: Moment) -> bool:
     doubtful = bool(agent.unsure) and (
         owed is None or not owed.provider or any(n in agent.ledger.wanted for n in agent.unsure)
     )
-    return served or doubtful or wish(agent, at) is not None
+    return served or doubtful or is_due(agent)
 
 
 def passed_over(agent: Agent, at: Moment) -> tuple[str, ...]:

@@ -35,6 +35,7 @@ from locksmith.core.turn import (
     evaluate,
     gate_reasons,
     go,
+    is_due,
     later,
     note,
     owe,
@@ -152,7 +153,7 @@ def on_queued(agent: Agent, state: Queued, event: Event, at: Moment) -> Turn:
             agent = replace(agent, gates=answers)
             reasons = gate_reasons(agent, answers, passed_over(agent, at), at)
             return leave(agent, reasons, at) if reasons else (agent, ())
-        case ProvidersAnswered() if wish(agent, at) is None:
+        case ProvidersAnswered() if not is_due(agent):
             return leave(agent, [Reason("withdrawn", "update", "the update was withdrawn", at.wall)], at)
         case StoreFailed():
             # The store has just been well: come again soon, and only then ever more rarely, up to a minute.
@@ -218,7 +219,7 @@ def _ask(agent: Agent, state: Queued, at: Moment) -> Turn:
 def _heard(agent: Agent, found: FoundAtStart, at: Moment) -> Turn:
     """What became of the operator's request that we queue for: taken back, or replaced by a newer one."""
     agent = replace(agent, request=found.request)
-    if wish(agent, at) is None:
+    if not is_due(agent):
         return leave(agent, [Reason("withdrawn", "request", "the request was taken back", at.wall)], at)
     if found.request is not None and agent.owed is not None and agent.owed.request is not None:
         agent = owe(agent, request=found.request.identity, ignore=found.request.ignore)
