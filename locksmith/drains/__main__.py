@@ -1,0 +1,5 @@
+"""`python -m locksmith.drains` is locksmith-drain."""
+
+from locksmith.drains import main
+
+main()
