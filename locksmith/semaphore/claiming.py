@@ -351,8 +351,9 @@ def _in_line(view: View, attempt: Attempt, tickets: list[Waiting], standing: Sta
             watches = [keys.CFG, keys.brake(attempt.group), keys.hold(attempt.node)]
     elif standing.watch_guard and standing.blocked_by is not None:
         watches = [keys.guard(standing.blocked_by), keys.CFG]
-        if front is not None and not view.mod(watches[0]):
-            watches.append(front.key)  # whose claim makes the guard
+        guard = view.document(watches[0], Guard)
+        if front is not None and (guard is None or guard.free > 0):
+            watches.append(front.key)  # whose claim makes the guard, or whose going leaves the guard as it is
     if not watches and front is not None:
         watches = [front.key]
     existing = tuple((key, view.mod(key)) for key in watches if view.mod(key))

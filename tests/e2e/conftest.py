@@ -4,13 +4,12 @@ Collected by a plain `pytest` only when the marker e2e is asked for (`-m e2e`): 
 """
 
 import contextlib
-import os
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
 
-from tests.e2e import container, layers
+from tests.e2e import container
 from tests.e2e.fleet import Fleet
 from tests.integration.fleet.stores import skipping
 from tests.servers.etcd import EtcdCluster

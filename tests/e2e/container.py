@@ -17,7 +17,7 @@ import shutil
 import subprocess
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 
 from tests.e2e import layers
@@ -237,7 +237,7 @@ class Container:
         return ""
 
     def tail(self, lines: int = 60) -> str:
-        """The end of the console, which has the journal of every boot."""
+        """The end of the console: what nspawn and init said, and when each boot ended."""
         text = self.console.read_text(errors="replace").splitlines() if self.console.exists() else []
         return "\n".join(text[-lines:])
 

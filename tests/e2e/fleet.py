@@ -2,16 +2,16 @@
 
 The watch is a thread that looks at every node a few times a second. A node is out of service from the moment in which its
 application has no process any more (its shutdown has begun, or its power is gone) until the agent of the next boot is READY.
-What it sees is written as the ledger that tests.integration.fleet.judges reads; times in which *we* had taken the power
-away are told apart, since no agent can keep those from overlapping.
+What it sees is written as the ledger that tests.integration.fleet.judges reads; an absence that begins with *our* cutting
+the power is told apart, since no agent can keep that from overlapping with another's reboot unless the victim holds a slot.
 """
 
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
+from dataclasses import dataclass
 from types import TracebackType
-from typing import Any, Self
+from typing import Self
 
 from tests.e2e.container import sweep
 from tests.e2e.node import Node
@@ -41,6 +41,19 @@ dwell = "500ms"
 """
 
 
+@dataclass(frozen=True, slots=True)
+class _Line:
+    """A line of the ledger; `by_us`: the absence began with a cut of the power."""
+
+    node: str
+    down: bool
+    at: float
+    by_us: bool
+
+    def __str__(self) -> str:
+        return f"{self.node} {'down' if self.down else 'up'} {self.at:.3f}"
+
+
 class Fleet:
     """A context manager: at its end every container is gone, and on a failure their consoles are printed."""
 
@@ -54,10 +67,9 @@ class Fleet:
         self.slots = slots
         self._names = names
         self.nodes: list[Node] = []
-        self.ledger: list[str] = []
-        self.cuts: set[str] = set()
+        self.ledger: list[_Line] = []
         self._lock = threading.Lock()
-        self._down: dict[str, bool] = {}
+        self._down = dict.fromkeys(names, False)
         self._stop = threading.Event()
 
     def __enter__(self) -> Self:
@@ -78,7 +90,7 @@ class Fleet:
             self._thread.join(30)
         try:
             if kind is not None:
-                print("\n".join([*self.ledger, *(node.report() for node in self.nodes)]))
+                print("\n".join([*map(str, self.ledger), *(node.report() for node in self.nodes)]))
         finally:
             for node in self.nodes:
                 node.container.destroy()
@@ -94,6 +106,7 @@ class Fleet:
             node.container.power_on()
         self.wait(lambda: all(node.in_service() for node in nodes or self.nodes), "all in service", _FIRST_BOOT)
         if self._thread.ident is None:
+            self.ctl("set-max", str(self.slots), "--group", GROUP)
             self._thread.start()
 
     def ctl(self, *words: str, check: bool = True) -> str:
@@ -138,32 +151,27 @@ class Fleet:
     def cut(self, node: Node) -> None:
         """Take the power from a node; until it is in service again its absence is our doing."""
         with self._lock:
-            self.cuts.add(node.name)
             node.container.cut()
-            self._note(node, down=True)
+            self._note(node, down=True, by_us=True)
 
     def _watch(self) -> None:
         while not self._stop.wait(_POLL):
             for node in self.nodes:
                 with self._lock:
-                    down = self._down.get(node.name, False)
-                    if node.boots and (node.in_service() if down else not node.app_runs()):
+                    down = self._down[node.name]
+                    if node.in_service() if down else not node.app_runs():
                         self._note(node, down=not down)
 
-    def _note(self, node: Node, *, down: bool) -> None:
-        if self._down.get(node.name, False) == down:
+    def _note(self, node: Node, *, down: bool, by_us: bool = False) -> None:
+        if self._down[node.name] == down:
             return
         self._down[node.name] = down
-        by_us = " (power cut)" if node.name in self.cuts else ""
-        self.ledger.append(f"{node.name} {'down' if down else 'up'} {time.monotonic():.3f}{by_us}")
-        if not down:
-            self.cuts.discard(node.name)
+        self.ledger.append(_Line(node.name, down, time.monotonic(), by_us if down else self._by_us(node.name)))
 
-    def downs(self) -> Downs:
-        """Judge the ledger, without the absences that were our doing."""
+    def _by_us(self, name: str) -> bool:
+        return next(line.by_us for line in reversed(self.ledger) if line.node == name)
+
+    def downs(self, *, cuts: bool = False) -> Downs:
+        """Judge the ledger; `cuts`: with the absences that were our doing."""
         with self._lock:
-            return judge_downs(line for line in self.ledger if not line.endswith("(power cut)"))
-
-    def evidence(self) -> dict[str, Any]:
-        """For the record."""
-        return {node.name: (node.boots, node.container.exits) for node in self.nodes}
+            return judge_downs(str(line) for line in self.ledger if cuts or not line.by_us)

@@ -7,9 +7,7 @@ are seen by the host from outside: by cgroup and by file.
 
 import contextlib
 import json
-import os
 import secrets
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -40,8 +38,9 @@ ExecStart=touch {READY}
 WantedBy=locksmithd.service
 """,
 }
-# The journal goes to the console, which is a file of the host's and outlives the boot. No getty: nobody sits there.
-_JOURNAL = "[Journal]\nStorage=volatile\nForwardToConsole=yes\nMaxLevelConsole=info\n"
+_JOURNAL = "[Journal]\nStorage=persistent\nSystemMaxUse=64M\nRateLimitBurst=0\n"
+_SHOWN = 120
+"""Lines of the journal in a report."""
 _MASKED = ("console-getty.service", "getty@.service", "container-getty@.service", "systemd-networkd.service")
 _MASKED_TIMERS = (
     "apt-daily.timer",
@@ -161,5 +160,11 @@ class Node:
         return (
             f"======== {self.name}: {'on' if self.container.powered else 'off'}, boots {self.boots}, "
             f"exits {self.container.exits}, in service: {self.in_service()}\n"
-            f"  status: {json.dumps(told)}\n{self.container.tail()}"
+            f"  status: {json.dumps(told)}\n{self.container.tail()}\n{self.log()}"
         )
+
+    def log(self, lines: int = _SHOWN) -> str:
+        """The end of the journal, with that of earlier boots; empty while it is off."""
+        if not self.container.init():
+            return ""
+        return self.container.run("journalctl", "-o", "short-precise", "--no-hostname", "-n", str(lines), check=False).stdout

@@ -385,6 +385,15 @@ class TestQueue:
             assert watched == (["lim/group/web", "cfg"] if place < 8 else [attempts[place - 1].ticket_key])
             assert all(mod == world.memory.read([key])[key].mod for key, mod in line.watches)
 
+    def test_while_a_slot_is_free_the_ticket_in_front_is_watched_too(self, world: World, n1: Actor) -> None:
+        """It may leave without a claim (its node lost power, its update is withdrawn), which no guard shows."""
+        first, second, third = self.fill(world, n1, 3)
+        release(n1, slot_of(world.held("holder")))  # type: ignore[arg-type]
+        for mine, front in ((second, first), (third, second)):
+            line = claim(n1, mine, Patience())
+            assert isinstance(line, InLine)
+            assert [key for key, _ in line.watches] == ["lim/group/web", "cfg", front.ticket_key]
+
     def test_who_could_claim_and_does_not_is_passed_over(self, world: World, n1: Actor) -> None:
         idle, eager = self.fill(world, n1, 2)
         release(n1, slot_of(world.held("holder")))  # type: ignore[arg-type]
