@@ -22,6 +22,17 @@ def answering(data: bytes, heard: list[bytes] | None = None) -> Serve:
     return serve
 
 
+def in_turn(*answers: bytes) -> Serve:
+    """One answer after the other, whatever is asked."""
+    left = iter(answers)
+
+    def serve(peer: socket.socket) -> None:
+        peer.recv(65536)
+        peer.sendall(next(left))
+
+    return serve
+
+
 def routing(answers: Mapping[str, bytes], heard: list[bytes] | None = None) -> Serve:
     """Answers by the path of the request; 404 for what is not listed."""
 
