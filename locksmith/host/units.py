@@ -92,7 +92,7 @@ def units(system: System, names: Sequence[str], limit: timedelta) -> tuple[Unit,
     blocks = [block for block in text.split("\n\n") if block.strip()]
     if len(blocks) != len(names):
         return Unclear(
-            f"systemctl show answers for {len(blocks)} units where {len(names)} were named: write whole names, no patterns"
+            f"systemctl show answers with {len(blocks)} units to {len(names)} names: write whole names, no patterns"
         )
     found = tuple(_unit(name, block) for name, block in zip(names, blocks, strict=True))
     if any(not unit.load or not unit.active for unit in found):
