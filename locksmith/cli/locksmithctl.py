@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING
 
 from locksmith import __version__
 from locksmith.cli import goflags
-from locksmith.cli.call import Call
+from locksmith.cli.call import CLEAN_UP, Call
 from locksmith.cli.options import Given
 from locksmith.cli.output import complain, line
 from locksmith.cli.signals import Stop
@@ -148,7 +148,7 @@ def run(words: Sequence[str], program: str = NAME) -> int:
 
 def _carry_out(command: _Command, found: goflags.Flags, arguments: list[str]) -> int:
     stop = Stop()
-    call = _Call(Given(stop, quiet=True), TIMEOUT)
+    call = _Call(Given(stop, quiet=True), TIMEOUT, CLEAN_UP)
     try:
         call.overrides.update(_overrides(found))
         with stop.installed(), call:
