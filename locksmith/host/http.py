@@ -9,22 +9,21 @@ It stands on `http.client` and not, as the Consul store does, on urllib3, whose 
 to be turned off.
 """
 
-import base64
 import contextlib
 import http.client
 import json
 import socket
 import ssl
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
-from urllib.parse import quote, unquote, urlencode, urlsplit
+from typing import Any, Literal
 
 from locksmith.core.durations import format_duration
 from locksmith.host import tls as files
+from locksmith.host.addresses import Address, address_of, url_of
 from locksmith.host.dialling import Limited, LimitedTls, connected, limit, missed
 from locksmith.host.tls import NO_FILES, Tls
 
@@ -48,8 +47,6 @@ MAX_BYTES = 4 * 1024 * 1024
 _PIECE = 64 * 1024
 _FRAMING = 1024 * 1024
 """Bytes for headers and the lines between the pieces of a body, beyond what the body may have."""
-
-_QUERY = "/?%:@!$&'()*+,;=~[]"
 
 Kind = Literal[
     "url", "absent", "lookup", "refused", "denied", "unreachable", "timeout", "tls", "credentials", "protocol", "lost"
@@ -95,53 +92,6 @@ class Failed:
 
     kind: Kind
     reason: str
-
-
-class Address(NamedTuple):
-    """The parts of a URL."""
-
-    tls: bool
-    host: str
-    port: int
-    target: str
-    """Path and query, as they are sent."""
-    authority: str
-    """`host` or `host:port` as the URL has it, without user and password."""
-    basic: str | None
-    """The value of an Authorization header, when the URL names a user."""
-
-
-def address_of(url: str) -> Address:
-    """Take a URL apart. Raises ValueError whose message says what is wrong and holds no password."""
-    try:
-        parts = urlsplit(url)
-        host, port = parts.hostname, parts.port
-    except ValueError:
-        raise ValueError(
-            "the URL cannot be read: write http://host:port/path; IPv6 addresses stand in brackets"
-        ) from None
-    if parts.scheme not in ("http", "https"):
-        raise ValueError("the URL begins with neither http:// nor https://")
-    if not host or any(ord(each) <= ord(" ") or each == "\x7f" for each in host):
-        raise ValueError("the URL names no host: write http://host:port/path")
-    secure = parts.scheme == "https"
-    bracketed = f"[{host}]" if ":" in host else host
-    target = quote(parts.path or "/", safe="/%:@!$&'()*+,;=~") + (
-        f"?{quote(parts.query, safe=_QUERY)}" if parts.query else ""
-    )
-    basic = None
-    if parts.username is not None:
-        both = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
-        basic = f"Basic {base64.b64encode(both.encode()).decode()}"
-    authority = bracketed if port is None else f"{bracketed}:{port}"
-    return Address(secure, host, port if port is not None else (443 if secure else 80), target, authority, basic)
-
-
-def url_of(base: str, path: str, parameters: Sequence[tuple[str, str]] = ()) -> str:
-    """The URL of an API below `base`, which may have a path and parameters of its own; `path` begins with a slash."""
-    front, _, own = base.partition("?")
-    query = "&".join(part for part in (own, urlencode(parameters)) if part)
-    return f"{front.rstrip('/')}{path}" + (f"?{query}" if query else "")
 
 
 def fetch(request: Request, deadline: float | None = None) -> Response | Failed:
@@ -301,12 +251,12 @@ def _exchange(line: _Line, request: Request, address: Address, headers: Mapping[
 def _unmade(error: OSError | ValueError, where: str, request: Request) -> Failed:
     """Why there is no connection."""
     match error:
+        case ssl.SSLEOFError() | ssl.SSLZeroReturnError() | ConnectionResetError() | BrokenPipeError():
+            return Failed("tls", f"{where}: connection lost within the TLS handshake; check that the port speaks TLS")
         case ssl.SSLError():
             return Failed("tls", f"{where}: {files.explained(error, request.tls.trusting(), plain='http://')}")
         case TimeoutError():
             return Failed("timeout", _late(where, request))
-        case ConnectionResetError() | BrokenPipeError():
-            return Failed("tls", f"{where}: connection lost within the TLS handshake; check that the port speaks TLS")
         case OSError():
             kind, text = missed(error)
             return Failed(kind, f"{where}: {text}")

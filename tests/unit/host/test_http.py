@@ -15,9 +15,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from locksmith.host.http import Failed, Request, Response, Tls, address_of, decoded, fetch, url_of
+from locksmith.host.http import Failed, Request, Response, Tls, address_of, deadline_of, decoded, fetch, url_of
 from tests.servers.certs import Certificates, make_certificates
-from tests.servers.raw import OK, Serve, answering, listening, server, silent
+from tests.servers.raw import OK, Serve, answering, dripping, listening, server, silent
 
 LONG = timedelta(seconds=30)
 """Not waited for: a test that does is hung."""
@@ -131,19 +131,8 @@ def test_a_server_that_never_answers() -> None:
 @pytest.mark.parametrize("head", [b"", b"HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n"])
 def test_a_server_that_drips(head: bytes) -> None:
     """Each byte would start a socket's own time-out anew."""
-    over = threading.Event()
-
-    def serve(peer: socket.socket) -> None:
-        peer.recv(65536)
-        peer.sendall(head)
-        while not over.wait(0.05):
-            peer.sendall(b"H")
-
-    with server(serve) as where:
-        try:
-            assert failed(get(where, timeout=SHORT)).kind == "timeout"
-        finally:
-            over.set()
+    with dripping(head) as where:
+        assert failed(get(where, timeout=SHORT)).kind == "timeout"
 
 
 def test_a_server_that_does_not_read() -> None:
@@ -368,6 +357,18 @@ def test_https_where_plain_http_is_spoken(certificates: Certificates) -> None:
     assert (got.kind, got.reason) == ("tls", f"{where}: does not speak TLS; use http:// or the port for HTTPS")
 
 
+@pytest.mark.parametrize("reset", [True, False])
+def test_a_handshake_that_is_cut(reset: bool) -> None:
+    def serve(peer: socket.socket) -> None:
+        if not reset:
+            peer.recv(65536)  # what is not read when it is closed resets the connection
+
+    with server(serve) as where:
+        assert failed(secure(where, Tls())) == Failed(
+            "tls", f"{where}: connection lost within the TLS handshake; check that the port speaks TLS"
+        )
+
+
 def test_a_handshake_that_never_ends() -> None:
     with server(silent) as where:
         assert failed(secure(where, Tls(), SHORT)).kind == "timeout"
@@ -386,6 +387,15 @@ def test_a_tls_server_that_drips(certificates: Certificates) -> None:
             assert failed(secure(where, Tls(ca_file=certificates.ca), SHORT)).kind == "timeout"
         finally:
             over.set()
+
+
+def test_one_time_limit_for_several_requests() -> None:
+    deadline = deadline_of(SHORT)
+    with server(silent) as where:
+        request = Request(f"http://{where}/", timedelta(seconds=7))
+        for _ in range(3):
+            late = failed(fetch(request, deadline))
+            assert late == Failed("timeout", f"{where}: no answer within the time limit of 7s")
 
 
 def test_json() -> None:
