@@ -1,4 +1,4 @@
-"""The containers check against a stand-in for Docker and Podman: no engine runs here, see tests/servers/engine.py."""
+"""The containers check against a stand-in for Docker and Podman: no engine runs here, see tests/servers/engine_health.py."""
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -9,7 +9,7 @@ from locksmith.checks import Occasion, Remembering
 from locksmith.checks.containers import ContainersCheck
 from locksmith.core.verdict import Closed, Open, Unknown
 from locksmith.errors import Damaged
-from tests.servers.engine import Container, EngineStandIn
+from tests.servers.engine_health import Container, ListingEngine
 
 LONG = timedelta(seconds=60)
 
@@ -22,7 +22,7 @@ def occasion(attempt="n1"):
 
 @pytest.fixture(params=["docker", "podman"])
 def engine(request, tmp_path):
-    with EngineStandIn(tmp_path / "engine.sock", podman=request.param == "podman") as found:
+    with ListingEngine(tmp_path / "engine.sock", podman=request.param == "podman") as found:
         yield found
 
 
