@@ -6,10 +6,11 @@ logind that is there and does not answer, or not to us, is unknown.
 """
 
 from collections.abc import Sequence
+from datetime import timedelta
 
 from locksmith.checks import Occasion
 from locksmith.core.verdict import Closed, Open, Unknown, Verdict
-from locksmith.host.bus import BusError, Caller
+from locksmith.host.bus import LIMIT, BusError, Caller
 from locksmith.host.logind import Logind, is_missing
 from locksmith.host.outcome import printable
 from locksmith.host.system import System
@@ -20,10 +21,18 @@ class InhibitorsCheck:
 
     kind = "gate"
 
-    def __init__(self, name: str, bus: Caller, ignore: Sequence[str] = (), system: System | None = None) -> None:
+    def __init__(
+        self,
+        name: str,
+        bus: Caller,
+        ignore: Sequence[str] = (),
+        system: System | None = None,
+        *,
+        limit: timedelta = LIMIT,
+    ) -> None:
         """`ignore` are the WHOs, as `systemd-inhibit --list` shows them, whose inhibitors do not count."""
         self._name = name
-        self._logind = Logind(bus)
+        self._logind = Logind(bus, limit)
         self._ignore = frozenset(ignore)
         self._system = system or System()
 

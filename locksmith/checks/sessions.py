@@ -13,7 +13,7 @@ from datetime import datetime, timedelta
 from locksmith.checks import Occasion
 from locksmith.core.durations import rfc3339
 from locksmith.core.verdict import Closed, Open, Unknown, Verdict
-from locksmith.host.bus import BusError, Caller
+from locksmith.host.bus import LIMIT, BusError, Caller
 from locksmith.host.clock import Clock, SystemClock
 from locksmith.host.identity import host_name
 from locksmith.host.logind import Logind, Session, is_missing
@@ -55,10 +55,11 @@ class SessionsCheck:
         *,
         system: System | None = None,
         host: str = "",
+        limit: timedelta = LIMIT,
     ) -> None:
-        """`grace` 0: they are told, and nobody waits. `host` is the name in the message, default the machine's."""
+        """`grace` 0: they are told, and nobody waits. `host` is for the message, `limit` for logind's answer."""
         self._name = name
-        self._logind = Logind(bus)
+        self._logind = Logind(bus, limit)
         self._grace = grace
         self._terminals = terminals or Terminals()
         self._clock = clock or SystemClock()

@@ -18,7 +18,7 @@ from jeepney import DBusAddress, HeaderFields, MatchRule, Message, MessageType, 
 from jeepney.bus_messages import message_bus
 
 from locksmith.core.durations import format_duration
-from locksmith.host.bus_wire import Broken, Unreachable, Wire, drop, plain
+from locksmith.host.bus_wire import Broken, Unreachable, Wire, connect, drop, plain
 from locksmith.host.outcome import printable
 
 LIMIT = timedelta(seconds=5)
@@ -218,7 +218,7 @@ class Bus:
             with self._lock:
                 wire = self._idle.pop() if self._idle else None
             if wire is None:
-                return Wire(self._address, deadline)
+                return connect(self._address, deadline)
             if wire.alive():
                 return wire
             wire.close()
@@ -290,7 +290,7 @@ class Listener:
         until = time.monotonic() + self._limit
         self._tries += 1
         try:
-            self._wire = Wire(self._address, until)
+            self._wire = connect(self._address, until)
             for rule in self._rules:
                 reply = self._wire.exchange(message_bus.AddMatch(rule), until)
                 if reply.header.message_type is MessageType.error:

@@ -36,33 +36,40 @@ class Broken(Exception):
         self.sent = sent
 
 
+def connect(address: str, deadline: float) -> "Wire":
+    """Connect and say hello before the monotonic `deadline`. Raises Unreachable, TimeoutError."""
+    try:
+        path = get_bus(address)
+    except (ValueError, RuntimeError, StopIteration) as error:
+        raise Unreachable(f"{address!r} is no address of a bus that can be used here: {error}") from error
+    try:
+        wire = Wire(prep_socket(path, enable_fds=True, timeout=_left(deadline)))
+    except AuthenticationError as error:
+        raise Unreachable(f"the bus does not let us in: {error}") from error
+    except OSError as error:
+        if isinstance(error, TimeoutError):
+            raise
+        raise Unreachable(error.strerror or str(error)) from error
+    try:
+        wire.exchange(message_bus.Hello(), deadline)
+    except Broken as error:
+        raise Unreachable(f"the bus does not let us in: {error}") from error
+    return wire
+
+
 class Wire:
     """A connection that has been greeted. Used by one thread at a time."""
 
-    def __init__(self, address: str, deadline: float) -> None:
-        """Connect and say hello before the monotonic `deadline`. Raises Unreachable, TimeoutError."""
+    def __init__(self, connected: socket.socket) -> None:
+        """`connected` is past the bus's authentication, and ours from now on."""
+        self._socket = connected
         self._parser = Parser()
         self._serial = 0
         self.signals: deque[Message] = deque(maxlen=_KEPT_SIGNALS)
-        try:
-            path = get_bus(address)
-        except (ValueError, RuntimeError, StopIteration) as error:
-            raise Unreachable(f"{address!r} is no address of a bus that can be used here: {error}") from error
-        try:
-            self._socket = prep_socket(path, enable_fds=True, timeout=_left(deadline))
-        except AuthenticationError as error:
-            raise Unreachable(f"the bus does not let us in: {error}") from error
-        except OSError as error:
-            if isinstance(error, TimeoutError):
-                raise
-            raise Unreachable(error.strerror or str(error)) from error
-        try:
-            self.exchange(message_bus.Hello(), deadline)
-        except (Broken, TimeoutError) as error:
-            self.close()
-            if isinstance(error, TimeoutError):
-                raise
-            raise Unreachable(f"the bus does not let us in: {error}") from error
+
+    def __del__(self) -> None:
+        """What nobody holds any more ends: a configuration that is read again leaves doors behind."""
+        self.close()
 
     def close(self) -> None:
         """End it. What was sent and is not answered may still be carried out by whom it was sent to."""
