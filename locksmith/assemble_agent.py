@@ -23,6 +23,7 @@ from locksmith.errors import ConfigError, Damaged
 from locksmith.hooks import Hooks, Stage
 from locksmith.host import identity
 from locksmith.host.clock import SystemClock
+from locksmith.host.coordinator import CoordinatorFile
 from locksmith.host.files import write_durably
 from locksmith.host.system import System
 from locksmith.rebooters import Accepted, Idle, NotAccepted, Rebooter
@@ -123,6 +124,13 @@ def _longest_drain(config: Config) -> timedelta:
         return max(hooks.longest(hooks.names(Stage.PRE_REBOOT)), config.hooks.timeout)
     except Damaged:
         return config.hooks.timeout
+
+
+def coordinator(config: Config, parts: Body) -> CoordinatorFile | None:
+    """Where this agent says that it coordinates this machine's updates; None for one that only plays a machine."""
+    if config.node.boot_id_file != identity.KERNEL_BOOT_ID:
+        return None
+    return CoordinatorFile(make_folder=any(provider.kind == "update-engine" for provider in parts.providers))
 
 
 def _rebooter(config: Config, who: Machine, system: System) -> Rebooter:

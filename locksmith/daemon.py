@@ -26,6 +26,7 @@ from locksmith.agent.journal import Journal
 from locksmith.agent.loop import MAX_WAIT, Loop
 from locksmith.agent.snapshot import Snapshot
 from locksmith.assemble import open_store
+from locksmith.config_flatcar import notices
 from locksmith.config_model import Config, Listen
 from locksmith.core import events as ev
 from locksmith.core.facts import Strategy
@@ -35,6 +36,7 @@ from locksmith.core.store_url import parse_store_url
 from locksmith.core.turn import wish
 from locksmith.errors import ConfigError, LocksmithError
 from locksmith.host import logs
+from locksmith.host.coordinator import CoordinatorFile
 from locksmith.host.files import HostLock
 from locksmith.host.sdnotify import Notifier
 from locksmith.host.system import System
@@ -126,6 +128,7 @@ class Daemon:
         self._system = System()
         self._metrics: AgentMetrics | None = None
         self._web: Web | None = None
+        self._coordinator: CoordinatorFile | None = None
         self._reloading = threading.Lock()
 
     def run(self) -> int:
@@ -191,6 +194,7 @@ class Daemon:
         body = assemble_agent.body(active, who, store)
         self._active, self._settles = active, old is not None
         self._announce(active, body)
+        self._coordinator = self._coordinator or assemble_agent.coordinator(active, body)
         self._status = active.node.run_dir / "status.json"
         loop = self._loop = Loop(body, ledger, self._listen, self._longest(MAX_WAIT))
         if self._stopping.is_set():
@@ -233,6 +237,8 @@ class Daemon:
             )
         for problem in body.hooks.problems():
             log.warning("hooks: %s", problem)
+        for notice in notices(active.origin):
+            log.warning("%s", notice)
 
     # ---------------------------------------------------------------- metrics
 
@@ -277,6 +283,8 @@ class Daemon:
         self._notifier.watchdog()
         if self._metrics is not None:
             self._metrics.turned()
+        if self._coordinator is not None:
+            self._coordinator.publish(snapshot.agent.state, snapshot.agent.policy.strategy)
         loop = self._loop
         if loop is None:
             return
