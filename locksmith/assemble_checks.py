@@ -26,7 +26,7 @@ from locksmith.config_checks import (
 )
 from locksmith.config_model import Config
 from locksmith.host.clock import SystemClock
-from locksmith.host.identity import host_name
+from locksmith.host.identity import KERNEL_BOOT_ID, host_name
 from locksmith.host.system import System
 
 
@@ -162,7 +162,9 @@ def _built_in(config: Config) -> list[Check]:
         return []
     from locksmith.checks.coordinators import CoordinatorCheck
 
-    found: list[Check] = [CoordinatorCheck(allow=config.agent.allow_coordinators)]
+    found: list[Check] = []
+    if config.node.boot_id_file == KERNEL_BOOT_ID:  # else it only plays a machine, and what runs on this one is not its own
+        found.append(CoordinatorCheck(allow=config.agent.allow_coordinators))
     written = any(isinstance(spec, InhibitorsSpec) for spec in config.gates)
     if config.reboot.kind in ("auto", "logind", "systemctl") and config.reboot.inhibitors == "honour" and not written:
         from locksmith.checks.inhibitors import InhibitorsCheck
