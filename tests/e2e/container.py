@@ -185,7 +185,7 @@ class Container:
         """The command line that runs these words inside, with the host's network, as root."""
         init = self.init()
         assert init, f"{self.name} does not run"
-        namespaces = ["--mount", "--uts", "--ipc", "--pid", "--cgroup", "--root", "--wd=/"]
+        namespaces = ["--mount", "--uts", "--ipc", "--pid", "--cgroup", "--root", "--wd"]
         path = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
         return ["nsenter", f"--target={init}", *namespaces, "/usr/bin/env", "-i", path, "LC_ALL=C.UTF-8", *words]
 

@@ -167,4 +167,6 @@ class Node:
         """The end of the journal, with that of earlier boots; empty while it is off."""
         if not self.container.init():
             return ""
-        return self.container.run("journalctl", "-o", "short-precise", "--no-hostname", "-n", str(lines), check=False).stdout
+        return self.container.run(
+            "journalctl", "-o", "short-precise", "--no-hostname", "-n", str(lines), check=False
+        ).stdout
