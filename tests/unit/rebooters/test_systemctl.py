@@ -4,6 +4,7 @@ import pytest
 
 from locksmith.host.system import System
 from locksmith.rebooters import Accepted, Firing, Idle, NotAccepted, Rebooter
+from locksmith.rebooters.method import Methods
 from locksmith.rebooters.systemctl import SystemctlRebooter
 
 SYSTEMCTL = """
@@ -106,3 +107,64 @@ def test_why_the_machine_is_still_up(machine, tmp_path):
     assert machine().explain() == "job: nfs.mount stop running"
     (tmp_path / "jobs").write_text("")
     assert machine().explain() == "nobody names an inhibitor, a running job or a unit that does not stop"
+
+
+def test_what_hangs_while_stopping_is_named(machine, tool):
+    rebooter = machine()
+    tool(
+        "systemctl",
+        """case "$1" in
+        list-jobs) echo "8 nfs.mount stop running" ;;
+        list-units) echo "nfs.mount loaded active deactivating NFS"; echo "db.service loaded deactivating stop-sigterm DB" ;;
+        esac""",
+    )
+    assert rebooter.explain() == "job: nfs.mount stop running; still stopping: db.service"
+
+
+WEAK = "gnome   0 root 12 gnome   shutdown  editing  block-weak"
+BLOCK = "apt   0 root 12 apt   shutdown  upgrading  block"
+
+
+@pytest.mark.parametrize(
+    ("lines", "more", "words"),
+    [
+        ([BLOCK], {}, None),
+        ([WEAK], {}, None),
+        ([BLOCK], {"ignore": ["ap"]}, None),
+        ([BLOCK, WEAK], {"ignore": ["apt"]}, None),
+        ([], {"ignore": ["apt"]}, None),
+        ([BLOCK], {"ignore": ["apt"]}, "reboot --message=locksmith: k --check-inhibitors=no"),
+        ([BLOCK], {"honour_inhibitors": False}, "reboot --message=locksmith: k --check-inhibitors=no"),
+    ],
+)
+def test_which_inhibitors_count(machine, tmp_path, lines, more, words):
+    listed = "; ".join(f"echo '{line}'" for line in lines) or "exit 1"
+    made = machine(busctl="""case "$5" in BlockInhibited) echo 's "shutdown"' ;; esac""", inhibit=listed)
+    answer = SystemctlRebooter(made._system, **more).reboot("k", {})
+    assert reboots(tmp_path) == ([words] if words else [])
+    assert isinstance(answer, NotAccepted if words is None else Accepted)
+
+
+@pytest.mark.parametrize(
+    ("fails", "told"),
+    [
+        ("", ["kexec"]),
+        ("kexec", ["kexec", "reboot"]),
+    ],
+)
+def test_kexec_and_a_full_reboot_where_it_fails(machine, tmp_path, tool, fails, told):
+    made = machine()
+    loaded = tmp_path / "kexec_loaded"
+    loaded.write_text("1")
+    tool(
+        "systemctl",
+        f"""case "$1" in
+        is-system-running) echo running ;;
+        list-jobs) ;;
+        *) echo "$1 $SYSTEMCTL_SKIP_AUTO_KEXEC$SYSTEMCTL_SKIP_AUTO_SOFT_REBOOT" >> {tmp_path}/calls; [ "$1" != "{fails}" ] ;;
+        esac""",
+    )
+    methods = Methods("kexec", made._system, tmp_path / "none", loaded)
+    assert SystemctlRebooter(made._system, methods=methods).reboot("k", {}) == Accepted()
+    # It does not turn into what was not chosen, either.
+    assert (tmp_path / "calls").read_text().splitlines() == [f"{way} 11" for way in told]
