@@ -8,7 +8,9 @@ each step gets what is left of one deadline. File descriptors that come in are c
 import array
 import select
 import socket
+import struct
 import time
+import weakref
 from collections import deque
 from typing import Any
 
@@ -21,6 +23,9 @@ from jeepney.io.blocking import prep_socket
 
 _KEPT_SIGNALS = 1000
 """Of those that nobody has fetched; more of them would only say the same again."""
+
+_NONSENSE = (ValueError, TypeError, LookupError, AssertionError, RecursionError, struct.error)
+"""What jeepney's parser raises for bytes that are no message."""
 
 
 class Unreachable(Exception):
@@ -63,13 +68,11 @@ class Wire:
     def __init__(self, connected: socket.socket) -> None:
         """`connected` is past the bus's authentication, and ours from now on."""
         self._socket = connected
+        # What nobody holds any more ends: a configuration that is read again leaves doors behind.
+        weakref.finalize(self, connected.close).atexit = False
         self._parser = Parser()
         self._serial = 0
         self.signals: deque[Message] = deque(maxlen=_KEPT_SIGNALS)
-
-    def __del__(self) -> None:
-        """What nobody holds any more ends: a configuration that is read again leaves doors behind."""
-        self.close()
 
     def close(self) -> None:
         """End it. What was sent and is not answered may still be carried out by whom it was sent to."""
@@ -128,7 +131,7 @@ class Wire:
         while True:
             try:
                 message: Message | None = self._parser.get_next_message()
-            except (ValueError, KeyError, AssertionError, IndexError) as error:
+            except _NONSENSE as error:
                 raise Broken(f"the bus sent what is no message: {error}", sent=True) from error
             if message is not None:
                 return message

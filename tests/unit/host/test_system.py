@@ -154,3 +154,24 @@ def test_the_names_of_inhibitors(host, tool):
 def test_tools_speak_c(host):
     system = host(systemctl='echo "$LC_ALL"')
     assert system.call("systemctl").stdout == "C\n"
+
+
+@pytest.mark.parametrize(("said", "counts"), [("0", True), ("12", True), ("", False), ("[not set]", False)])
+def test_whether_soft_reboots_are_counted(host, said, counts):
+    assert host(systemctl=f"echo '{said}'").counts_soft_reboots() is counts
+    assert host(systemctl=f"echo '{said}'; exit 1").counts_soft_reboots() is False
+
+
+def test_without_systemd_nothing_is_counted(tmp_path):
+    assert not System(runtime=tmp_path, tools=tmp_path).counts_soft_reboots()
+
+
+def test_what_hangs_while_stopping(host):
+    listed = "db.service   loaded deactivating stop-sigterm Database"
+    assert host(systemctl=f'[ "$2" = --state=deactivating ] && echo "{listed}"').hanging() == ("db.service",)
+    assert host(systemctl="exit 1").hanging() == ()
+
+
+def test_tools_get_what_is_added(host):
+    system = host(systemctl='echo "$LC_ALL $EXTRA"')
+    assert system.call("systemctl", environment={"EXTRA": "more"}).stdout == "C more\n"

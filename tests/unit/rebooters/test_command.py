@@ -176,3 +176,25 @@ def test_the_command_outlives_an_agent_that_is_killed(run_dir, tmp_path):
     assert done.returncode == -signal.SIGKILL
     later = CommandRebooter(["true"], run_dir, "b1/0", System(runtime=tmp_path / "no"), LONG)
     assert later.pending() == Firing(f"the reboot command still runs, pid {recorded(run_dir)['pid']}")
+
+
+def test_why_the_machine_is_still_up(make, run_dir, tool, tmp_path):
+    nothing = "nobody names an inhibitor, a running job or a unit that does not stop"
+    assert make("true").explain() == nothing
+    rebooter = make("echo waiting for the array; exec sleep 100", SHORT)
+    while not (run_dir / "reboot-command.log").exists() or not (run_dir / "reboot-command.log").read_text():
+        assert rebooter.reboot("k", {}) == Accepted()
+    pid = recorded(run_dir)["pid"]
+    said = "the reboot command said: waiting for the array"
+    assert rebooter.explain() == f"the reboot command still runs, pid {pid}; {said}; {nothing}"
+    finish(rebooter)
+    runtime = tmp_path / "systemd-run"
+    (runtime / "systemd" / "system").mkdir(parents=True)
+    tool(
+        "systemctl",
+        '[ "$1" != list-jobs ] || echo "8 nfs.mount stop running"; [ "$1" != is-system-running ] || echo running',
+    )
+    tool("busctl", "exit 1")
+    tools = tool("systemd-inhibit", "echo 'apt 0 root 12 apt shutdown upgrading block'")
+    explained = make("true", system=System(runtime=runtime, tools=tools)).explain()
+    assert explained == f"{said}; inhibitor: apt 0 root 12 apt shutdown upgrading block; job: nfs.mount stop running"

@@ -25,3 +25,10 @@ def test_it_tells_the_machine_and_asks_it():
     assert rebooter.pending() == Firing("going down")
     machine.answer = NotAccepted("no power")
     assert rebooter.reboot("kernel", {}) == NotAccepted("no power")
+
+
+def test_why_it_is_still_up():
+    firing = SimulatedRebooter(lambda reason, environment: Accepted(), lambda: Firing("on its way"))
+    assert firing.explain() == "on its way"
+    idle = SimulatedRebooter(lambda reason, environment: Accepted(), Idle)
+    assert idle.explain() == "the simulated machine was told, and nothing came of it"
