@@ -1,9 +1,14 @@
 """From what the semaphore answers to what the machine decides by, and back."""
 
+from collections.abc import Callable
+from dataclasses import replace
+
 from locksmith.core.documents import Holder, Phase
 from locksmith.core.events import FoundAtStart
 from locksmith.core.facts import HoldFact, RequestFact, SlotFact
+from locksmith.core.history import Entry
 from locksmith.core.ledger import Owed
+from locksmith.core.states import Agent
 from locksmith.semaphore.actor import Actor
 from locksmith.semaphore.claiming import Attempt, Held
 from locksmith.semaphore.holding import Slot
@@ -102,3 +107,15 @@ def attempt_of_owed(owed: Owed, host: str, fingerprint: str) -> Attempt:
         origin=owed.origin,
         target=owed.target,
     )
+
+
+def outcome_of(agent: Agent, owed: Owed) -> Callable[[Entry], Entry]:
+    """What the history is to say of the end of an attempt: what became of the reboot, or why it was called off."""
+    outcome = owed.result or owed.called_off or ""
+    came_as = agent.running.get(owed.provider) if owed.result else None
+    reason = owed.called_off_reason if owed.called_off and not owed.result else owed.reason
+
+    def told(entry: Entry) -> Entry:
+        return replace(entry, outcome=outcome, came_as=came_as, check=owed.check or entry.check, reason=reason)
+
+    return told

@@ -14,13 +14,14 @@ from typing import Any, assert_never, cast
 from locksmith import __version__
 from locksmith.agent.asking import ask_gates, ask_health, hook_context, remember
 from locksmith.agent.body import Body
-from locksmith.agent.facts import attempt_of_owed, found_event, restored_holder, slot_fact, slot_of_owed
+from locksmith.agent.facts import attempt_of_owed, found_event, outcome_of, restored_holder, slot_fact, slot_of_owed
 from locksmith.agent.watching import Keeps, Post, Stops, Threads, Watching
 from locksmith.checks import Stage as CheckStage
 from locksmith.core import effects as do
 from locksmith.core import events as ev
 from locksmith.core import keys, telling
 from locksmith.core.admission import Patience
+from locksmith.core.codec import to_json
 from locksmith.core.documents import NodeRecord, Phase
 from locksmith.core.ledger import Owed
 from locksmith.core.states import Agent
@@ -246,7 +247,7 @@ class Hands:
             case do.Arm():
                 return self._arm(agent, owed, slot)
             case do.Release():
-                released = holding.release(actor, slot, STORE_PATIENCE, self.unwritten)
+                released = holding.release(actor, slot, STORE_PATIENCE, self.unwritten, outcome_of(agent, owed))
                 self._unwatch()
                 return ev.ReleaseDone(released.by_hand)
             case _:
@@ -363,6 +364,8 @@ class Hands:
             origin=need.origin if need else None,
             target=need.target if need else None,
             steps=steps,
+            reboots=agent.ledger.reboots,
+            last_reboot=to_json(agent.ledger.last) if agent.ledger.last is not None else None,
         )
 
     def write_record(self, record: NodeRecord) -> None:

@@ -14,7 +14,7 @@ import click
 
 from locksmith.cli.signals import Stop
 from locksmith.core import names
-from locksmith.core.durations import parse_duration, parse_time
+from locksmith.core.durations import parse_duration, parse_rfc3339, parse_time
 
 Color = Literal["auto", "always", "never"]
 
@@ -70,6 +70,20 @@ def _plain(text: str) -> str:
     return text.strip()
 
 
+def _past(text: str) -> datetime:
+    """A time, or how long ago."""
+    now = datetime.now(UTC)
+    try:
+        return parse_rfc3339(text)
+    except ValueError as error:
+        try:
+            return now - parse_duration(text)
+        except (ValueError, OverflowError):
+            raise ValueError(
+                f"{text[:40]!r} is neither a time such as 2026-01-31T02:00:00Z nor how long ago, such as 2h30m"
+            ) from error
+
+
 def _slots(text: str) -> int:
     if not text.isascii() or not text.isdigit() or len(text) > 6:  # noqa: PLR2004
         raise ValueError(f"{text[:40]!r} is not a number of slots: write 1 or more")
@@ -81,6 +95,7 @@ def _slots(text: str) -> int:
 DURATION = _Parsed("duration", parse_duration)
 TIMEOUT = _Parsed("duration", _positive_duration)
 TIME = _Parsed("time", lambda text: parse_time(text, datetime.now(UTC)))
+SINCE = _Parsed("time", _past)
 GROUP = _Parsed("name", names.group_name)
 TEXT = _Parsed("text", _plain)
 SLOTS = _Parsed("number", _slots)

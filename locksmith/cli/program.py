@@ -21,6 +21,8 @@ from locksmith.errors import Interrupted, LocksmithError, UsageError
 COMMANDS: dict[str, tuple[str, str]] = {
     "status": ("locksmith.cli.status", "Slots, holders, the queue, pause and halt."),
     "why": ("locksmith.cli.why", "Why a node does not reboot now, or what it is doing."),
+    "history": ("locksmith.cli.history", "Who took a slot, rebooted, failed, was forced or paused, and by whom."),
+    "audit": ("locksmith.cli.history", "Replay the history: was a limit ever exceeded?"),
     "groups": ("locksmith.cli.registry", "The groups and how full they are."),
     "nodes": ("locksmith.cli.registry", "The nodes that have reported, and what they say."),
     "forget": ("locksmith.cli.registry", "Remove a node that is gone for good."),

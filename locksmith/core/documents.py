@@ -11,6 +11,7 @@ from enum import StrEnum
 from typing import Any
 
 from locksmith.core.codec import Document, Part
+from locksmith.core.history import Step
 
 
 class Phase(StrEnum):
@@ -112,11 +113,15 @@ class Request(Document):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Guard(Document):
-    """`lim/<kind>/<name>`: a limit. `count` is the number of holders that name it, at every revision."""
+    """`lim/<kind>/<name>`: a limit. `count` is the number of holders that name it, at every revision.
+
+    `seq` is the number of its last change: each has an entry in the history, written in the same commit.
+    """
 
     slots: int = 1
     effective: int = 1
     count: int = 0
+    seq: int = 0
 
     @property
     def free(self) -> int:
@@ -149,6 +154,7 @@ class Holder(Document):
 
     `attempt` is the arm that wrote phase armed; `boot` the boot in which the present phase began, `boots` how many boots
     have verified; `fingerprint` the hardware's; `need` the fingerprint of the update; `by` the operator of a hold by hand.
+    `steps` are its last phases.
     """
 
     nonce: str
@@ -171,6 +177,7 @@ class Holder(Document):
     check: str = ""
     revoke: Revoke | None = None
     then: Then | None = None
+    steps: tuple[Step, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -191,7 +198,7 @@ class NodeRecord(Document):
     """`node/<group>/<xx>/<node>`: what a node says of itself, rewritten when it changes.
 
     `state` is the agent's state, `kind` the closed word of what it waits for, `why` the sentence, `steps` the list that
-    `lockctl why` shows.
+    `lockctl why` shows. `reboots` are its totals by result, `last_reboot` what became of the last one.
     """
 
     host: str
@@ -213,6 +220,8 @@ class NodeRecord(Document):
     origin: str | None = None
     target: str | None = None
     steps: tuple[Mapping[str, Any], ...] = ()
+    reboots: Mapping[str, int] = field(default_factory=dict)
+    last_reboot: Mapping[str, Any] | None = None
 
 
 EXPLAINED = 32

@@ -5,6 +5,8 @@ A limit is named `group/web`, `label/zone=a` or `fleet/all`; its guard stands un
 
 from hashlib import sha256
 
+from locksmith.core.history import RING
+
 CFG = "cfg"
 QUEUES = "q/"
 OWNERS = "own/"
@@ -12,6 +14,8 @@ GUARDS = "lim/"
 BRAKES = "brake/"
 HOLDS = "hold/"
 RECORDS = "node/"
+ENTRIES = "ev/lim/"
+NOTES = "ev/notes/"
 HAND = ".hand."
 
 
@@ -98,3 +102,33 @@ def record_node(key: str) -> str:
 def unlocked(node: str) -> str:
     """The record of the last slot that an operator took from this node: explains to its agent where it went."""
     return f"ev/unlock/{node}"
+
+
+def entries(limit: str) -> str:
+    """The prefix of the ring of what was done to a limit."""
+    return f"{ENTRIES}{limit}/"
+
+
+def entry(limit: str, seq: int) -> str:
+    """The place in the ring for the change of that number."""
+    return f"{entries(limit)}{seq % RING:03d}"
+
+
+def entry_limit(key: str) -> str:
+    """The limit of an entry's key."""
+    return key.removeprefix(ENTRIES).rsplit("/", 1)[0]
+
+
+def notes_of_fleet() -> str:
+    """What operators did to the fleet."""
+    return f"{NOTES}fleet"
+
+
+def notes_of_group(group: str) -> str:
+    """What was done to a group besides slots."""
+    return f"{NOTES}group/{group}"
+
+
+def notes_of_node(node: str) -> str:
+    """What was done to a node besides slots."""
+    return f"{NOTES}node/{node}"

@@ -14,6 +14,7 @@ from locksmith.core.admission import GUARD_WATCHERS, MAX_TICKETS, Patience, Stan
 from locksmith.core.documents import Brake, Config, Guard, Hold, Holder, Phase, Ticket
 from locksmith.errors import Conflict, Corrupt, Denied, Rejected, Unknown
 from locksmith.semaphore.actor import PATIENCE, Actor, Done, Try, View, believe_absent, look, settle
+from locksmith.semaphore.recording import counted, entry_of, with_step
 from locksmith.stores import Check, Commit, Put
 
 MANY_GUARDS = 40
@@ -376,12 +377,14 @@ def _claim_commit(actor: Actor, attempt: Attempt, view: View, guards: dict[str, 
     own, ticket = keys.own(attempt.node), attempt.ticket_key
     gen = actor.nonce()
     holder = attempt.holder(actor.clock.wall(), gen)
+    holder = with_step(holder, holder)
     checked = [keys.CFG, keys.brake(attempt.group), keys.hold(attempt.node), own, ticket]
     checked += [keys.guard(limit) for limit in attempt.limits]
     puts = [Put(own, holder.encode())]
+    entry = entry_of(actor, "acquired", gen, (attempt.node, holder, None))
     for limit in attempt.limits:
         guard = guards.get(limit, Guard())
-        puts.append(Put(keys.guard(limit), replace(guard, count=guard.count + 1, gen=gen).encode()))
+        puts += counted(limit, replace(guard, count=guard.count + 1), entry)
     commit = Commit(tuple(Check(key, view.mod(key)) for key in checked), tuple(puts), (ticket,))
     epoch = _epoch(view.config)
 

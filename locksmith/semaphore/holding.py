@@ -10,9 +10,11 @@ from datetime import datetime, timedelta
 
 from locksmith.core import keys
 from locksmith.core.documents import EXPLAINED, Brake, Failure, Guard, Holder, Phase, Request, Unlocked
+from locksmith.core.history import Entry
 from locksmith.errors import Conflict, Corrupt, StoreError, Unknown
 from locksmith.semaphore.actor import PATIENCE, Actor, Done, Try, View, believe_absent, look, settle
 from locksmith.semaphore.claiming import Barred, Held, barred, held, recount, stopped
+from locksmith.semaphore.recording import counted, entry_of, note, noting, with_step
 from locksmith.stores import Check, Commit, Put
 
 
@@ -138,7 +140,7 @@ def mark(
             return Done(Kept(current))
         gen = actor.nonce()
         written.add(gen)
-        changed = replace(changed, gen=gen)
+        changed = with_step(current.holder, replace(changed, gen=gen))
         commit = Commit((Check(slot.key, current.mod),), (Put(slot.key, changed.encode()),))
         return Try(commit, lambda revision: Kept(Held(slot.key, changed, current.token, _revision(revision, slot))))
 
@@ -194,13 +196,16 @@ def arm(  # noqa: PLR0913
         # Out of failed there is one way, and it changes the brake: release.
         return Unsettled(f"the holder is {current.holder.phase}: only one that drains may be armed")
     now = actor.clock.wall()
-    armed = replace(
+    armed = with_step(
         current.holder,
-        phase=Phase.ARMED,
-        phase_since=now,
-        attempt=attempt,
-        gen=actor.nonce(),
-        expected_by=now + expected if expected else None,
+        replace(
+            current.holder,
+            phase=Phase.ARMED,
+            phase_since=now,
+            attempt=attempt,
+            gen=actor.nonce(),
+            expected_by=now + expected if expected else None,
+        ),
     )
     checked = [slot.key, keys.CFG, keys.brake(slot.group), keys.hold(slot.node)]
     deletes: tuple[str, ...] = ()
@@ -261,10 +266,10 @@ def verify(actor: Actor, slot: Slot, boot: str, expected: timedelta | None) -> K
 
 def fail(actor: Actor, slot: Slot, check: str) -> Kept | Gone:
     """Write phase failed and the brake's entry in one commit; the slot is kept. Raises StoreError."""
-    brake_key = keys.brake(slot.group)
+    brake_key, notes = keys.brake(slot.group), keys.notes_of_group(slot.group)
 
     def step() -> Done[Kept | Gone] | Try[Kept | Gone]:
-        view = look(actor.store, [slot.key, brake_key])
+        view = look(actor.store, [slot.key, brake_key, notes])
         current = ours(view, slot)
         if current is None:
             return Done(_gone(actor, view, slot))
@@ -275,35 +280,37 @@ def fail(actor: Actor, slot: Slot, check: str) -> Kept | Gone:
         entry = Failure(token=str(current.token), check=check, since=now, host=current.holder.host)
         brake = replace(brake, gen=gen, failed={**brake.failed, slot.node: entry})
         failed = replace(current.holder, phase=Phase.FAILED, phase_since=now, gen=gen, check=check, expected_by=None)
+        failed = with_step(current.holder, failed)
+        told = noting(view, notes, note(actor, "failed", check, slot.node, current.holder.host), gen)
         commit = Commit(
             (Check(slot.key, current.mod), Check(brake_key, view.mod(brake_key))),
-            (Put(slot.key, failed.encode()), Put(brake_key, brake.encode())),
+            (Put(slot.key, failed.encode()), Put(brake_key, brake.encode()), told),
         )
         return Try(commit, lambda revision: Kept(Held(slot.key, failed, current.token, _revision(revision, slot))))
 
     return settle(actor, step)
 
 
-def removal(view: View, current: Held, gen: str) -> Commit:
+def removal(view: View, current: Held, entry: Entry) -> Commit:
     """The commit that deletes a holder and takes it off all that counts it: guards, and the brake if it had failed.
 
-    The snapshot must have read the holder, its guards and its group's brake.
+    The snapshot must have read the holder, its guards and its group's brake. `entry` tells it to the history.
     """
     holder, node = current.holder, keys.own_node(current.key)
-    checks, puts = [Check(current.key, current.mod)], []
+    checks, puts = [Check(current.key, current.mod)], list[Put]()
     for limit in holder.limits:
         key = keys.guard(limit)
         guard = view.document(key, Guard)
         checks.append(Check(key, view.mod(key)))
         if guard is not None:
-            puts.append(Put(key, replace(guard, count=max(0, guard.count - 1), gen=gen).encode()))
+            puts += counted(limit, replace(guard, count=max(0, guard.count - 1)), entry)
     if holder.phase == Phase.FAILED:
         key = keys.brake(holder.group)
         brake = view.document(key, Brake)
         checks.append(Check(key, view.mod(key)))
         if brake is not None:
             failed = {other: entry for other, entry in brake.failed.items() if other != node}
-            puts.append(Put(key, replace(brake, failed=failed, gen=gen).encode()))
+            puts.append(Put(key, replace(brake, failed=failed, gen=entry.gen).encode()))
     return Commit(tuple(checks), tuple(puts), (current.key,))
 
 
@@ -312,11 +319,19 @@ def removal_keys(holder: Holder) -> list[str]:
     return [keys.brake(holder.group), *(keys.guard(limit) for limit in holder.limits)]
 
 
-def release(actor: Actor, slot: Slot, patience: timedelta = PATIENCE, unwritten: str | None = None) -> Released:
+def release(
+    actor: Actor,
+    slot: Slot,
+    patience: timedelta = PATIENCE,
+    unwritten: str | None = None,
+    told: Callable[[Entry], Entry] = lambda entry: entry,
+) -> Released:
     """Give the slot back. An operator's `then` mark leaves him the slot as a hold by hand instead.
 
     `unwritten` says why the journal does not know of this release: then the same commit leaves a record that explains to
-    the next START where the slot went. Raises StoreError; Unknown when it may still apply: call it again, whatever happened
+    the next START where the slot went. `told` completes the entry of the history.
+
+    Raises StoreError; Unknown when it may still apply: call it again, whatever happened
     it is harmless.
     """
 
@@ -328,10 +343,11 @@ def release(actor: Actor, slot: Slot, patience: timedelta = PATIENCE, unwritten:
             by = _gone(actor, view, slot).by
             return Done(Released(by_hand=by is not None and by.holder.phase == Phase.MAINTENANCE))
         if current.holder.then is not None and current.holder.phase != Phase.FAILED:
-            left = by_hand(current.holder, actor.clock.wall())
+            left = with_step(current.holder, by_hand(current.holder, actor.clock.wall()))
             commit = Commit((Check(slot.key, current.mod),), (Put(slot.key, left.encode()),))
             return Try(commit, lambda _: Released(by_hand=True))
-        away = removal(view, current, actor.nonce())
+        entry = entry_of(actor, "released", actor.nonce(), (slot.node, current.holder, current.token))
+        away = removal(view, current, told(entry))
         if unwritten is not None:
             away = replace(away, puts=(*away.puts, _record(actor, view, current, unwritten)))
         return Try(away, lambda _: Released())
@@ -396,11 +412,12 @@ def put_back(actor: Actor, node: str, holder: Holder) -> Held:
         believe_absent(actor.store, view, own)
         gen = actor.nonce()
         checks, puts = [Check(own, 0)], [Put(own, replace(holder, gen=gen).encode())]
+        entry = entry_of(actor, "restored", gen, (node, holder, None))
         for limit in holder.limits:
             key = keys.guard(limit)
             guard = view.document(key, Guard) or Guard(count=recount(view, limit))
             checks.append(Check(key, view.mod(key)))
-            puts.append(Put(key, replace(guard, count=guard.count + 1, gen=gen).encode()))
+            puts += counted(limit, replace(guard, count=guard.count + 1), entry)
         restored = replace(holder, gen=gen)
 
         def then(revision: int | None) -> Held:

@@ -11,13 +11,15 @@ from typing import Literal
 
 from locksmith.core import keys
 from locksmith.core.documents import Brake, Config, Failure, Guard, Hold, Holder, Pause, Phase, Request
+from locksmith.core.history import Entry
 from locksmith.core.names import did_you_mean
 from locksmith.errors import NoSuchGroup, UsageError
 from locksmith.semaphore.actor import Actor, Done, Try, look, settle
 from locksmith.semaphore.claiming import Held, recount
+from locksmith.semaphore.recording import counted, note
 from locksmith.semaphore.recovery import setup
-from locksmith.semaphore.rewriting import delete, rewrite, writable
-from locksmith.stores import Check, Commit, Put
+from locksmith.semaphore.rewriting import Told, delete, rewrite, writable
+from locksmith.stores import Check, Commit
 
 Scope = Literal["fleet", "group", "node"]
 
@@ -128,9 +130,10 @@ def set_max(actor: Actor, group: str, slots: int) -> SetMax:
         gen = actor.nonce()
         written.add(gen)
         base = guard or Guard(count=recount(view, keys.group_limit(group)))
-        put = Put(key, replace(base, slots=slots, effective=slots, gen=gen).encode())
+        entry = Entry(gen=gen, seq=0, act="resized", at=actor.clock.wall(), by=actor.by, count=0, slots=0, group=group)
+        puts = counted(keys.group_limit(group), replace(base, slots=slots, effective=slots), entry)
         result = SetMax(group, old, slots, base.count, created)
-        return Try(Commit((Check(key, view.mod(key)),), (put,)), lambda _: result)
+        return Try(Commit((Check(key, view.mod(key)),), puts), lambda _: result)
 
     return settle(actor, step)
 
@@ -143,7 +146,8 @@ def pause_fleet(actor: Actor, reason: str, until: datetime | None) -> Paused:
     def change(config: Config | None) -> Config | None:
         return replace(config, pause=pause) if config is not None else None
 
-    before = rewrite(actor, keys.CFG, Config, change)
+    told = Told(keys.notes_of_fleet(), note(actor, "paused", reason))
+    before = rewrite(actor, keys.CFG, Config, change, told=told)
     return Paused("fleet", pause, before.pause if before else None, armed_holders(actor, lambda _: True))
 
 
@@ -151,7 +155,8 @@ def pause_group(actor: Actor, group: str, reason: str, until: datetime | None) -
     """Stop every claim and arm of a group. Raises NoSuchGroup, StoreError."""
     open_group(actor, group)
     pause = _pause(actor, reason, until)
-    before = rewrite(actor, keys.brake(group), Brake, lambda brake: replace(brake or Brake(), pause=pause))
+    told = Told(keys.notes_of_group(group), note(actor, "paused", reason))
+    before = rewrite(actor, keys.brake(group), Brake, lambda brake: replace(brake or Brake(), pause=pause), told=told)
     armed = armed_holders(actor, lambda held: held.holder.group == group)
     return Paused("group", pause, before.pause if before else None, armed)
 
@@ -165,7 +170,8 @@ def pause_node(actor: Actor, node: str, reason: str, until: datetime | None) -> 
         fresh = Hold(by=pause.by, reason=pause.reason, since=pause.since, until=pause.until)
         return replace(hold, by=fresh.by, reason=fresh.reason, since=fresh.since, until=until) if hold else fresh
 
-    before = rewrite(actor, keys.hold(node), Hold, change)
+    told = Told(keys.notes_of_node(node), note(actor, "held", reason, node))
+    before = rewrite(actor, keys.hold(node), Hold, change, told=told)
     was = Pause(by=before.by, reason=before.reason, since=before.since, until=before.until) if before else None
     return Paused("node", pause, was, armed_holders(actor, lambda held: held.key == keys.own(node)))
 
@@ -180,7 +186,7 @@ def resume_fleet(actor: Actor) -> Resumed:
         # Only the pause that was seen at first: a later one is somebody's newer word.
         return replace(config, pause=None) if config and config.pause and config.pause == first[0] else None
 
-    rewrite(actor, keys.CFG, Config, change)
+    rewrite(actor, keys.CFG, Config, change, told=Told(keys.notes_of_fleet(), note(actor, "resumed")))
     return Resumed("fleet", first[0])
 
 
@@ -193,13 +199,14 @@ def resume_group(actor: Actor, group: str) -> Resumed:
         first.append(brake.pause if brake else None)
         return replace(brake, pause=None) if brake and brake.pause and brake.pause == first[0] else None
 
-    rewrite(actor, keys.brake(group), Brake, change)
+    rewrite(actor, keys.brake(group), Brake, change, told=Told(keys.notes_of_group(group), note(actor, "resumed")))
     return Resumed("group", first[0])
 
 
 def resume_node(actor: Actor, node: str) -> Resumed:
     """Let the node reboot again. Raises StoreError."""
-    return Resumed("node", delete(actor, keys.hold(node), Hold))
+    told = Told(keys.notes_of_node(node), note(actor, "unheld", node=node))
+    return Resumed("node", delete(actor, keys.hold(node), Hold, told))
 
 
 def acknowledge(actor: Actor, group: str, reason: str) -> Acknowledged:
@@ -218,7 +225,13 @@ def acknowledge(actor: Actor, group: str, reason: str) -> Acknowledged:
             brake, failed={n: failure if failure.acked else seen(failure) for n, failure in brake.failed.items()}
         )
 
-    rewrite(actor, keys.brake(group), Brake, change)
+    rewrite(
+        actor,
+        keys.brake(group),
+        Brake,
+        change,
+        told=Told(keys.notes_of_group(group), note(actor, "acknowledged", reason)),
+    )
     return Acknowledged(tuple(nodes))
 
 
@@ -232,13 +245,15 @@ def request_reboot(actor: Actor, node: str, reason: str, ignore: tuple[str, ...]
     def change(_: Request | None) -> Request:
         return request
 
-    rewrite(actor, key, Request, change, made)
+    told = Told(keys.notes_of_node(node), note(actor, "requested", reason, node))
+    rewrite(actor, key, Request, change, made=made, told=told)
     return made[-1]
 
 
 def cancel_request(actor: Actor, node: str) -> Request | None:
     """Take back a request that no reboot has served yet; None when there is none. Raises StoreError."""
-    return delete(actor, keys.request(node), Request)
+    told = Told(keys.notes_of_node(node), note(actor, "cancelled", node=node))
+    return delete(actor, keys.request(node), Request, told)
 
 
 def armed_holders(actor: Actor, wanted: Callable[[Held], bool]) -> tuple[Held, ...]:

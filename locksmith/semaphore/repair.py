@@ -12,9 +12,11 @@ from typing import Literal, TypeVar
 from locksmith.core import keys
 from locksmith.core.codec import Document
 from locksmith.core.documents import Brake, Failure, Guard, Hold, Holder, Phase, Request, Ticket
+from locksmith.core.history import Entry
 from locksmith.errors import Conflict, Corrupt, HeldByAgent, HeldElsewhere, Unknown
 from locksmith.semaphore.actor import Actor, Done, Try, View, look, settle
 from locksmith.semaphore.claiming import Held, held
+from locksmith.semaphore.recording import counted
 from locksmith.stores import Check, Commit, Item, Put
 
 D = TypeVar("D", bound=Document)
@@ -49,11 +51,11 @@ class FsckReport:
 
 @dataclass(frozen=True, slots=True)
 class _Mend:
-    """A finding, and the write that mends it under the revision that was read; `put` None: report only."""
+    """A finding, and the write that mends it under the revision that was read; without one: report only."""
 
     finding: Finding
     check: Check
-    put: Put | None
+    puts: tuple[Put, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,9 +82,9 @@ def fsck(actor: Actor, *, repair: bool) -> FsckReport:
         steady = _unmoved(actor, wrong)
         left = steady
         if repair:
-            left = [mend for mend in steady if mend.put is None or not _apply(actor, mend)]
+            left = [mend for mend in steady if not mend.puts or not _apply(actor, mend)]
             repaired += [replace(mend.finding, repaired=True) for mend in steady if mend not in left]
-        if len(steady) == len(wrong) and all(mend.put is None or not repair for mend in left):
+        if len(steady) == len(wrong) and all(not mend.puts or not repair for mend in left):
             break
     findings = [*whole.corrupt, *repaired, *(mend.finding for mend in left), *_unregistered(actor, whole)]
     if whole.counters.config is None:
@@ -146,8 +148,9 @@ def _recounted(actor: Actor, whole: _Whole, key: str, count: int) -> _Mend:
     text = f"counts {guard.count} holders, there are {count}" if guard else f"is missing, and {count} holders name it"
     if whole.blind:
         text += "; not to be mended before the holders that cannot be read are"
-    put = Put(key, replace(guard or Guard(), count=count, gen=actor.nonce()).encode())
-    return _Mend(Finding(key, kind, text), Check(key, whole.counters.mod(key)), None if whole.blind else put)
+    entry = Entry(gen=actor.nonce(), seq=0, act="recounted", at=actor.clock.wall(), by=actor.by, count=0, slots=0)
+    puts = counted(key.removeprefix(keys.GUARDS), replace(guard or Guard(), count=count), entry)
+    return _Mend(Finding(key, kind, text), Check(key, whole.counters.mod(key)), () if whole.blind else puts)
 
 
 def _refilled(actor: Actor, whole: _Whole, key: str, failed: dict[str, Held]) -> _Mend:
@@ -162,7 +165,7 @@ def _refilled(actor: Actor, whole: _Whole, key: str, failed: dict[str, Held]) ->
         text += "; not to be mended before the holders that cannot be read are"
     put = Put(key, replace(brake, failed=entries, gen=actor.nonce()).encode())
     finding = Finding(key, "failed_set", text)
-    return _Mend(finding, Check(key, whole.counters.mod(key)), None if whole.blind else put)
+    return _Mend(finding, Check(key, whole.counters.mod(key)), () if whole.blind else (put,))
 
 
 def _unmoved(actor: Actor, wrong: list[_Mend]) -> list[_Mend]:
@@ -177,14 +180,15 @@ def _unmoved(actor: Actor, wrong: list[_Mend]) -> list[_Mend]:
 
 def _apply(actor: Actor, mend: _Mend) -> bool:
     """Send it once; False means that the next round looks again."""
-    if mend.put is None:
+    if not mend.puts:
         return False
+    put = mend.puts[0]
     try:
-        actor.store.commit((mend.check,), (mend.put,))
+        actor.store.commit((mend.check,), mend.puts)
     except Conflict:
         return False
     except Unknown:
-        return look(actor.store, [mend.put.key]).item(mend.put.key).value == mend.put.value
+        return look(actor.store, [put.key]).item(put.key).value == put.value
     return True
 
 

@@ -5,12 +5,14 @@ state: a pause that stands is no proof that it is ours, somebody may have resume
 """
 
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TypeVar
 
 from locksmith.core.codec import FORMAT, Document
-from locksmith.errors import NewerFormat
-from locksmith.semaphore.actor import Actor, Done, Try, look, settle
+from locksmith.core.history import Note
+from locksmith.errors import NewerFormat, StoreFull
+from locksmith.semaphore.actor import Actor, Done, Try, View, look, settle
+from locksmith.semaphore.recording import noting
 from locksmith.stores import Check, Commit, Put
 
 D = TypeVar("D", bound=Document)
@@ -22,19 +24,33 @@ def writable(key: str, document: Document | None) -> None:
         raise NewerFormat(f"{key}: written by a newer locksmith (format {document.v}): upgrade this lockctl")
 
 
-def rewrite(
-    actor: Actor, key: str, cls: type[D], change: Callable[[D | None], D | None], made: list[D] | None = None
+@dataclass(frozen=True, slots=True)
+class Told:
+    """A note for the history, and the key of its notes."""
+
+    key: str
+    note: Note
+
+
+def rewrite(  # noqa: PLR0913
+    actor: Actor,
+    key: str,
+    cls: type[D],
+    change: Callable[[D | None], D | None],
+    *,
+    made: list[D] | None = None,
+    told: Told | None = None,
 ) -> D | None:
     """Rewrite one document under its own check; gives what stood before.
 
     `change` gives the new one, or None when nothing is to be written. It is a function of the document alone, so a None
     after a write of unknown fate means that the key has changed since, and that write is impossible. `made` collects what was
-    sent, the last one standing at the end. Raises NewerFormat, StoreError.
+    sent, the last one standing at the end. `told` goes into the history in the same commit. Raises NewerFormat, StoreError.
     """
     written: dict[str, D | None] = {}
 
     def step() -> Done[D | None] | Try[D | None]:
-        view = look(actor.store, [key])
+        view = look(actor.store, [key, *told_keys(told)])
         current = view.document(key, cls)
         writable(key, current)
         if current is not None and current.gen in written:
@@ -46,22 +62,39 @@ def rewrite(
         written[changed.gen] = current
         if made is not None:
             made.append(changed)
-        return Try(Commit((Check(key, view.mod(key)),), (Put(key, changed.encode()),)), lambda _: current)
+        puts = (Put(key, changed.encode()), *_history(view, told, changed.gen))
+        return Try(Commit((Check(key, view.mod(key)),), puts), lambda _: current)
 
     return settle(actor, step)
 
 
-def delete(actor: Actor, key: str, cls: type[D]) -> D | None:
-    """Delete the document that stands there at the first look, by its gen; gives it. Raises StoreError."""
+def delete(actor: Actor, key: str, cls: type[D], told: Told | None = None) -> D | None:
+    """Delete the document that stands there at the first look, by its gen; gives it. `told`: see `rewrite`. Raises StoreError."""
     first: list[D | None] = []
 
     def step() -> Done[D | None] | Try[D | None]:
-        view = look(actor.store, [key])
+        view = look(actor.store, [key, *told_keys(told)])
         current = view.document(key, cls)
         first.append(current)
         target = first[0]
         if current is None or target is None or current.gen != target.gen:
             return Done(target)
-        return Try(Commit((Check(key, view.mod(key)),), deletes=(key,)), lambda _: target)
+        puts = _history(view, told, actor.nonce())
+        return Try(Commit((Check(key, view.mod(key)),), puts, (key,)), lambda _: target)
 
-    return settle(actor, step)
+    try:
+        return settle(actor, step)
+    except StoreFull:
+        if told is None:
+            raise
+        # A full store still takes deletes, if nothing is put beside them: history never stands in the way.
+        return delete(actor, key, cls)
+
+
+def told_keys(told: Told | None) -> tuple[str, ...]:
+    """What a snapshot must have read for the note."""
+    return () if told is None else (told.key,)
+
+
+def _history(view: View, told: Told | None, gen: str) -> tuple[Put, ...]:
+    return () if told is None else (noting(view, told.key, told.note, gen),)

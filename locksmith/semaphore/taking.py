@@ -16,6 +16,7 @@ from locksmith.errors import ArmedHolder, Asked, NotHeld
 from locksmith.semaphore.actor import Actor, Done, Try, look, settle
 from locksmith.semaphore.claiming import Held, held
 from locksmith.semaphore.holding import mark, removal, removal_keys, slot_of
+from locksmith.semaphore.recording import entry_of
 from locksmith.semaphore.vigil import POLL, Progress, Vigil
 from locksmith.stores import Commit, Put
 
@@ -142,7 +143,8 @@ def _take(actor: Actor, node: str, target: Held, reason: str, phases: frozenset[
             since=actor.clock.wall(),
             earlier=record.tokens[-EXPLAINED:] if record is not None else (),
         )
-        away = removal(view, current, gen)
+        entry = entry_of(actor, "taken", gen, (node, holder, current.token))
+        away = removal(view, current, replace(entry, outcome=reason))
         commit = Commit(away.checks, (*away.puts, Put(record_key, taken.encode())), away.deletes)
         return Try(commit, lambda _: current)
 

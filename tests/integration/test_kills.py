@@ -57,6 +57,7 @@ def test_nothing_is_lost_or_doubled(store) -> None:
         snapshot = raw.snapshot()
         assert (phases(snapshot), tickets(snapshot), counts(snapshot)) == ({}, [], {LIMIT: 0})
         fleet.ctl("fsck")
+        fleet.ctl("audit")
         downs = judge_downs(read_ledger(fleet.ledger))
         assert (downs.problems, downs.pairs) == ([], dict.fromkeys(names, 1))
         assert 1 < downs.most <= SLOTS

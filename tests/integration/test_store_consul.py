@@ -383,7 +383,7 @@ AGENT = {
     'key_prefix "{p}/own/"': "write",
     'key_prefix "{p}/q/"': "write",
     'key_prefix "{p}/node/"': "write",
-    'key_prefix "{p}/ev/"': "read",
+    'key_prefix "{p}/ev/"': "write",
     'session "locksmith"': "write",
 }
 """The agent's policy of the README."""
@@ -412,6 +412,7 @@ def granted(locked: ConsulCluster, connect, tmp_path: Path) -> Granted:
 OWN, TICKET, GUARD = keys.own("n1"), keys.ticket("web", "n1"), keys.guard("group/web")
 BRAKE, HOLD, REQUEST, RECORD = keys.brake("web"), keys.hold("n1"), keys.request("n1"), keys.record("web", "n1")
 UNLOCKED = keys.unlocked("n1")
+ENTRY, NOTES = keys.entry("group/web", 1), keys.notes_of_group("web")
 EVERY_KEY = (keys.CFG, OWN, TICKET, GUARD, BRAKE, HOLD, REQUEST, RECORD, UNLOCKED)
 
 
@@ -430,12 +431,13 @@ def cycle(store: ConsulStore) -> None:
         store.commit([Check(TICKET, 0)], [Put(TICKET, b"t", session.id)])
         assert store.watch(TICKET, 1, timedelta(seconds=5))
         checks = [Check(key, mod(key)) for key in (keys.CFG, BRAKE, HOLD, GUARD, OWN, TICKET)]
-        store.commit(checks, [Put(GUARD, b"1"), Put(OWN, b"acquired")], [TICKET])
+        store.commit(checks, [Put(GUARD, b"1"), Put(OWN, b"acquired"), Put(ENTRY, b"acquired")], [TICKET])
     finally:
         session.end()
     checks = [Check(key, mod(key)) for key in (OWN, keys.CFG, BRAKE, HOLD, REQUEST)]
     store.commit(checks, [Put(OWN, b"armed")], [REQUEST])
-    store.commit([Check(OWN, mod(OWN)), Check(BRAKE, mod(BRAKE))], [Put(OWN, b"failed"), Put(BRAKE, b"n1")])
+    puts = [Put(OWN, b"failed"), Put(BRAKE, b"n1"), Put(NOTES, b"failed")]
+    store.commit([Check(OWN, mod(OWN)), Check(BRAKE, mod(BRAKE))], puts)
     checks = [Check(OWN, mod(OWN)), Check(GUARD, mod(GUARD)), Check(BRAKE, mod(BRAKE))]
     store.commit(checks, [Put(GUARD, b"0"), Put(BRAKE, b"")], [OWN])
 

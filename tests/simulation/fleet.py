@@ -9,6 +9,7 @@ from locksmith.core.events import ProvidersAnswered, Tick
 from locksmith.errors import LocksmithError
 from locksmith.semaphore import by_hand, operating, recovery
 from locksmith.semaphore.actor import Actor
+from locksmith.semaphore.history import audit
 from locksmith.stores.memory import MemoryStore
 from tests.fakes.clock import VirtualClock
 from tests.fakes.faulty import Fault, FaultyStore
@@ -171,6 +172,12 @@ class Fleet:
                 return
         states = {host.name: (host.agent and host.agent.state, host.version, host.target) for host in self.hosts}
         raise Broken(f"not settled: {states}")
+
+    def audit(self) -> None:
+        """The history agrees: nothing went past it, whatever was lost, late or killed."""
+        report = audit(self.operator, "web")
+        if report.findings or not report.limits[0].whole:
+            raise Broken(f"the audit says {report}")
 
     def quiet(self) -> bool:
         if any(h.agent is None or h.inbox or h.jobs or h.version != h.target or h.agent.owed for h in self.hosts):

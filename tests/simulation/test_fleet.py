@@ -12,6 +12,7 @@ def test_a_fleet_in_trouble_never_breaks_the_limit_and_comes_to_rest(seed):
         host.target = 2
     fleet.run(1500)
     fleet.settle(20000)
+    fleet.audit()
     assert all(host.version == host.target for host in fleet.hosts)
     assert 0 < fleet.most_down <= fleet.slots
 

@@ -1,0 +1,99 @@
+"""What the store remembers of what was done: values that stand beside the facts, written in the same commit as the act.
+
+The ideas a reader would miss. Each limit has a ring of entries, numbered by its guard: whoever changes the guard takes the next
+number and writes the entry of that number, so that a gap or a number twice is proof that something went past the protocol.
+What changes no guard (phases) stands in the holder and goes into the entry that ends it. And history never stands in the
+way: what cannot be read is begun anew, and no decision rests on it.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any
+
+from locksmith.core.codec import Document, Part
+
+RING = 512
+"""So many entries each limit keeps."""
+NOTES = 48
+"""So many notes a group, the fleet and each node keep."""
+AGE = timedelta(days=400)
+"""What is older is not shown, and goes with the next note or the next `lockctl fsck --repair`."""
+STEPS = 16
+"""So many of the last phases a holder keeps."""
+
+GRANTS = ("acquired", "restored")
+RETURNS = ("released", "taken")
+ACTS = (*GRANTS, *RETURNS, "resized", "recounted")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Step(Part):
+    """A phase that began, and in which boot."""
+
+    phase: str
+    at: datetime
+    boot: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entry(Document):
+    """`ev/lim/<kind>/<name>/<place>`: one change of a guard. `count` and `slots` are what stands after it.
+
+    `act`: acquired, restored (put back after a restore of the store: counts even above the slots), released (`outcome` says
+    why: healthy, recovered, rolled_back, … or the word of what called it off), taken (by an operator), resized, recounted.
+    `came_as` is the version that ran after the reboot, where a provider knows.
+    """
+
+    seq: int
+    act: str
+    at: datetime
+    by: str
+    count: int
+    slots: int
+    node: str = ""
+    host: str = ""
+    group: str = ""
+    token: str = ""
+    phase: str = ""
+    reason: str = ""
+    outcome: str = ""
+    check: str = ""
+    came_as: str | None = None
+    origin: str | None = None
+    target: str | None = None
+    steps: tuple[Step, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Note(Part):
+    """One act that changes no guard: paused, resumed, failed, acknowledged, held, unheld, requested, cancelled, unsanctioned."""
+
+    act: str
+    at: datetime
+    by: str
+    node: str = ""
+    host: str = ""
+    reason: str = ""
+    more: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Notes(Document):
+    """`ev/notes/…`: the last acts, oldest first."""
+
+    notes: tuple[Note, ...] = ()
+
+
+def noted(before: Notes | None, note: Note, gen: str) -> Notes:
+    """One more; what is too old or too much goes."""
+    old = before or Notes()
+    kept = tuple(each for each in old.notes if note.at - each.at < AGE)
+    return Notes(gen=gen, notes=(*kept, note)[-NOTES:], extra=old.extra)
+
+
+def stepped(steps: tuple[Step, ...], phase: str, at: datetime, boot: str) -> tuple[Step, ...]:
+    """The phases with one more, if it is another than the last."""
+    if steps and (steps[-1].phase, steps[-1].boot) == (phase, boot):
+        return steps
+    return (*steps, Step(phase=phase, at=at, boot=boot))[-STEPS:]

@@ -1,0 +1,213 @@
+"""What is done is written down in the same commit: no act without its entry, no entry without its act."""
+
+from dataclasses import replace
+from datetime import timedelta
+from itertools import pairwise
+
+import pytest
+
+from locksmith.core import keys
+from locksmith.core.documents import Guard, Holder, Phase
+from locksmith.core.history import NOTES, RING, Entry
+from locksmith.errors import StoreFull
+from locksmith.semaphore import operating, repair
+from locksmith.semaphore.actor import Actor, look
+from locksmith.semaphore.history import audit, history
+from locksmith.semaphore.holding import Slot, arm, fail, put_back, release, to_phase, verify
+from locksmith.semaphore.taking import force_unlock
+from locksmith.stores import Check, Put
+from tests.fakes.faulty import Fault, Raise
+from tests.fakes.world import World
+
+UNCLEAR = [Fault.DROP, Fault.LOSE, Fault.DELAY, Fault.CONFLICT]
+TEN = timedelta(minutes=10)
+
+
+@pytest.fixture
+def n1(world: World) -> Actor:
+    return world.actor("agent@n1")
+
+
+@pytest.fixture
+def slot(world: World, n1: Actor) -> Slot:
+    return world.holding(n1, "n1")
+
+
+def acts(world: World, **wanted) -> list[str]:
+    return [event.act for event in history(world.operator, **{"group": None, "node": None, "since": None, **wanted})]
+
+
+def cycle(world: World, actor: Actor, slot: Slot) -> None:
+    to_phase(actor, slot, Phase.DRAINING, TEN)
+    world.clock.advance(20)
+    arm(actor, slot, epoch=1, attempt="a1", request=None, expected=TEN)
+    world.clock.advance(60)
+    verify(actor, slot, "boot-2/0", TEN)
+    world.clock.advance(30)
+    release(actor, slot, told=lambda entry: replace(entry, outcome="healthy", came_as="6.1.0-27"))
+
+
+def test_a_whole_reboot(world: World, n1: Actor, slot: Slot):
+    assert acts(world) == ["acquired"] * 2  # the grant, and the phase of a holder of now
+    cycle(world, n1, slot)
+    last = history(world.operator, None, None, None)[-1]
+    assert (last.act, last.by, last.node, last.group) == ("released", "agent@n1", "n1", "web")
+    assert last.entry is not None
+    assert (last.entry.outcome, last.entry.came_as, last.entry.token) == ("healthy", "6.1.0-27", str(slot.token))
+    assert [step.phase for step in last.entry.steps] == ["acquired", "draining", "armed", "verifying"]
+    assert last.entry.steps[-1].boot == "boot-2/0"
+    began = [step.at for step in last.entry.steps]
+    assert [(after - before).total_seconds() for before, after in pairwise(began)][1:] == pytest.approx([20, 60], abs=2)
+    judged = audit(world.operator, None)
+    assert judged.findings == ()
+    assert all(each.whole for each in judged.limits)
+
+
+@pytest.mark.parametrize("fault", UNCLEAR)
+def test_whatever_becomes_of_the_answer_each_act_has_one_entry(world: World, n1: Actor, slot: Slot, fault: Fault):
+    """The entry is in the commit of the act: it can neither be lost without it nor be there twice."""
+    faults = world.faults(n1)
+    faults.plan(fault)
+    release(n1, slot)
+    while faults.delayed:
+        faults.deliver()
+    entries = [event for event in history(world.operator, "web", "n1", None) if event.entry is not None]
+    assert [event.act for event in entries] == ["acquired", "released"]
+    assert audit(world.operator, None).findings == ()
+
+
+def test_by_whom_a_slot_was_taken_and_why(world: World, n1: Actor, slot: Slot):
+    force_unlock(world.operator, "n1", "dead board", armed_too=True)
+    last = history(world.operator, None, "n1", None)[-1]
+    assert (last.act, last.by) == ("taken", world.operator.by)
+    assert last.entry is not None
+    assert (last.entry.outcome, last.entry.phase) == ("dead board", "acquired")
+    assert audit(world.operator, None).findings == ()
+
+
+def test_operators_acts(world: World, n1: Actor, slot: Slot):
+    operator = world.operator
+    operating.pause_fleet(operator, "storm", None)
+    operating.resume_fleet(operator)
+    operating.pause_group(operator, "web", "release", None)
+    operating.resume_group(operator, "web")
+    operating.pause_node(operator, "n1", "fragile", None)
+    operating.resume_node(operator, "n1")
+    operating.request_reboot(operator, "n1", "kernel", ())
+    operating.cancel_request(operator, "n1")
+    fail(n1, slot, "app")
+    operating.acknowledge(operator, "web", "known")
+    told = [
+        (event.act, event.reason, event.node) for event in history(operator, None, None, None) if event.entry is None
+    ]
+    for wanted in [
+        ("paused", "storm", ""),
+        ("resumed", "", ""),
+        ("paused", "release", ""),
+        ("held", "fragile", "n1"),
+        ("unheld", "", "n1"),
+        ("requested", "kernel", "n1"),
+        ("cancelled", "", "n1"),
+        ("failed", "app", "n1"),
+        ("acknowledged", "known", ""),
+    ]:
+        assert wanted in told
+    assert {"acquired", "held", "unheld", "requested", "cancelled"} < set(acts(world, node="n1"))
+    world.clock.advance(7200)
+    assert acts(world, since=world.clock.wall() - timedelta(hours=1)) == []
+
+
+def test_what_changed_nothing_is_not_told(world: World):
+    operating.set_max(world.operator, "web", 1)
+    operating.resume_fleet(world.operator)
+    operating.resume_group(world.operator, "web")
+    operating.resume_node(world.operator, "n1")
+    operating.acknowledge(world.operator, "web", "nothing there")
+    assert not [act for act in acts(world) if act in ("resumed", "unheld", "acknowledged")]
+
+
+def test_only_one_group_or_one_node(world: World, n1: Actor, slot: Slot):
+    operating.set_max(world.operator, "db", 3)
+    assert "resized" in acts(world, group="db")
+    assert "acquired" not in acts(world, group="db")
+    assert set(acts(world, node="n1")) == {"acquired"}
+    assert acts(world, node="n2") == []
+
+
+def test_the_ring_goes_round_and_the_audit_with_it(world: World):
+    for number in range(RING + 40):
+        operating.set_max(world.operator, "web", 2 + number % 5)
+    held = world.holding(world.actor("agent@n1"), "n1")
+    ring = world.memory.read([], [keys.entries("group/web")])
+    assert len(list(ring.under(keys.entries("group/web")))) == RING
+    judged = audit(world.operator, "web")
+    assert judged.findings == ()
+    assert not judged.limits[0].whole
+    release(world.actor("agent@n1"), held)
+    assert audit(world.operator, "web").findings == ()
+
+
+def test_a_damaged_note_stands_in_nobodys_way(world: World, n1: Actor, slot: Slot):
+    world.memory.commit((), (Put(keys.notes_of_group("web"), b"{half"), Put(keys.notes_of_fleet(), b"[]")))
+    operating.pause_fleet(world.operator, "storm", None)
+    fail(n1, slot, "app")
+    assert "failed" in acts(world)
+    for number in range(NOTES * 2):
+        operating.pause_fleet(world.operator, f"storm {number}", None)
+    assert acts(world).count("paused") == NOTES
+
+
+def test_a_full_store_still_lets_a_node_go(world: World):
+    operating.pause_node(world.operator, "n1", "fragile", None)
+    operator = world.actor("op@x")
+    world.faults(operator).plan(Raise(StoreFull("no space")))
+    assert operating.resume_node(operator, "n1").was is not None
+    assert not look(world.memory, [keys.hold("n1")]).item(keys.hold("n1"))
+
+
+def test_put_back_after_a_restore_and_a_recount(world: World, n1: Actor, slot: Slot):
+    holder = look(world.memory, [slot.key]).document(slot.key, Holder)
+    assert holder is not None
+    world.judge.off = True
+    # Somebody with the store's own tools removed the holder: the count is wrong, and fsck mends it.
+    mod = world.memory.read([slot.key])[slot.key].mod
+    world.memory.commit((Check(slot.key, mod),), (), (slot.key,))
+    assert audit(world.operator, "web").disproved
+    assert repair.fsck(world.operator, repair=True).findings
+    put_back(n1, "n1", holder)
+    events = history(world.operator, "web", None, None)
+    assert [event.act for event in events if event.entry is not None][-2:] == ["recounted", "restored"]
+    assert not audit(world.operator, "web").disproved
+
+
+def test_a_forged_history_with_one_grant_too_many(world: World, n1: Actor, slot: Slot):
+    guard_key = keys.guard("group/web")
+    guard = look(world.memory, [guard_key]).document(guard_key, Guard)
+    assert guard is not None
+    slots = guard.effective
+    forged = [
+        Put(
+            keys.entry("group/web", guard.seq + number + 1),
+            Entry(
+                gen=f"f{number}",
+                seq=guard.seq + number + 1,
+                act=act,
+                at=world.clock.wall(),
+                by="agent@evil",
+                count=count,
+                slots=slots,
+                node=node,
+                group="web",
+            ).encode(),
+        )
+        for number, (act, node, count) in enumerate(
+            [
+                *(("acquired", f"x{each}", each + 2) for each in range(slots)),
+                *(("released", f"x{each}", slots - each) for each in range(slots)),
+            ]
+        )
+    ]
+    world.memory.commit((), (*forged, Put(guard_key, replace(guard, seq=guard.seq + len(forged), gen="f").encode())))
+    judged = audit(world.operator, "web")
+    assert judged.disproved
+    assert [(finding.kind, finding.node) for finding in judged.findings] == [("exceeded", f"x{slots - 1}")]
