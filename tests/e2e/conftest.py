@@ -4,6 +4,7 @@ Collected by a plain `pytest` only when the marker e2e is asked for (`-m e2e`): 
 """
 
 import contextlib
+import subprocess
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
@@ -16,6 +17,9 @@ from tests.servers.etcd import EtcdCluster
 from tests.servers.process import DataFolder
 
 HERE = Path(__file__).parent
+END_OF_FILE = "\x04"
+LOGIN = ("python3", "-c", "import pty; pty.spawn(['login', '-f', 'alice'])")
+"""login(1) on a terminal of the container's own: pam_systemd makes a session of it as of any other."""
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -52,3 +56,23 @@ def fleet(ground: None, etcd34: EtcdCluster, key_prefix: str) -> Iterator[MakeFl
             return stack.enter_context(Fleet(etcd34, key_prefix, names, config, slots=slots))
 
         yield make
+
+
+@pytest.fixture
+def inside() -> Iterator:
+    """Start a program in a node that lives until its input ends. Comes before `fleet`, whose end is surely theirs."""
+    started: list[subprocess.Popen[str]] = []
+
+    def start(node, *words: str) -> "subprocess.Popen[str]":
+        pipe = subprocess.PIPE
+        started.append(
+            subprocess.Popen(
+                node.container.command(*words), stdin=pipe, stdout=pipe, stderr=subprocess.STDOUT, text=True
+            )
+        )
+        return started[-1]
+
+    yield start
+    for process in started:
+        process.kill()
+        process.communicate(timeout=30)

@@ -36,6 +36,8 @@ min_interval = "0s"
 poll_interval = "2s"
 require_time_sync = false
 metrics_listen = ""
+[reboot]
+kind = "logind"
 [verify]
 dwell = "500ms"
 """

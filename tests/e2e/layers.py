@@ -144,7 +144,7 @@ def python(base: Path) -> Path:
 
     def build(fresh: Path, work: Path) -> None:
         _pip(wanted, version, fresh / SITE)
-        _compile(fresh, (base,), work)
+        _finish(fresh, (base,), work)
 
     return _cached("python", [base.name, version, *wanted], build)
 
@@ -177,7 +177,7 @@ def product(below: Path, base: Path) -> Path:
                 f"#!/usr/bin/python3\nimport sys\nfrom {module} import {function}\nsys.exit({function}())\n"
             )
             script.chmod(0o755)
-        _compile(fresh, (below, base), work)
+        _finish(fresh, (below, base), work)
 
     return _cached("product", [below.name, *digests], build)
 
@@ -233,13 +233,13 @@ def _cached(kind: str, recipe: Sequence[str], build: Callable[[Path, Path], None
     return target
 
 
-def _compile(fresh: Path, lower: Sequence[Path], work: Path) -> None:
-    """Let the node's own Python compile what is in `fresh`, or each node would at its first boot."""
+def _finish(fresh: Path, lower: Sequence[Path], work: Path) -> None:
+    """What a package does when it is installed: its users are made, and the node's own Python compiles it."""
     (work / "merged").mkdir()
     (work / "overlay").mkdir()
     script = (
         'mount -t overlay overlay -o "lowerdir=$1,upperdir=$2,workdir=$3/overlay" "$3/merged" && '
-        f'exec chroot "$3/merged" /usr/bin/python3 -m compileall -q /{SITE}'
+        f'chroot "$3/merged" systemd-sysusers && exec chroot "$3/merged" /usr/bin/python3 -m compileall -q /{SITE}'
     )
     words = ["unshare", "--mount", "--propagation", "private", "sh", "-c", script, "sh"]
     _run([*words, ":".join(map(str, lower)), str(fresh), str(work)], "an overlay mount", _TOOL_SECONDS)

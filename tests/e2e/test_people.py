@@ -1,9 +1,6 @@
 """Who is in the way: a block inhibitor and somebody at a terminal delay a node, are named, and hold up nobody else."""
 
-import subprocess
-from collections.abc import Iterator
-
-import pytest
+from tests.e2e.conftest import END_OF_FILE, LOGIN
 
 NAMES = ("n1", "n2", "n3")
 CONFIG = """
@@ -12,29 +9,6 @@ kind = "sessions"
 grace = "1h"
 """
 INHIBIT = ("systemd-inhibit", "--what=shutdown", "--mode=block", "--who=tape-robot", "--why=changes a tape", "cat")
-END_OF_FILE = "\x04"
-LOGIN = "import pty; pty.spawn(['login', '-f', 'alice'])"
-"""login(1) on a terminal of the container's own: pam_systemd makes a session of it as of any other."""
-
-
-@pytest.fixture
-def inside() -> Iterator:
-    """Start a program in a node that lives until its input ends. Comes before `fleet`, whose end is surely theirs."""
-    started: list[subprocess.Popen[str]] = []
-
-    def start(node, *words: str) -> "subprocess.Popen[str]":
-        pipe = subprocess.PIPE
-        started.append(
-            subprocess.Popen(
-                node.container.command(*words), stdin=pipe, stdout=pipe, stderr=subprocess.STDOUT, text=True
-            )
-        )
-        return started[-1]
-
-    yield start
-    for process in started:
-        process.kill()
-        process.communicate(timeout=30)
 
 
 def test_a_block_inhibitor_delays_and_is_named(inside, fleet):
@@ -64,7 +38,7 @@ def test_somebody_at_a_terminal_is_told_and_delays(inside, fleet):
     rolling.boot()
     used, *others = rolling.nodes
     used.container.run("useradd", "--create-home", "--shell=/bin/cat", "alice")
-    terminal = inside(used, "python3", "-c", LOGIN)
+    terminal = inside(used, *LOGIN)
     rolling.wait(lambda: "pts/" in used.container.run("loginctl", "list-sessions").stdout, "alice has a session")
     for node in rolling.nodes:
         node.stage_update()

@@ -21,3 +21,4 @@ def test_each_reboots_once_and_one_at_a_time(fleet):
     assert (history.problems, history.most) == ([], {"group/e2e": 1})
     assert {name: len(attempts) for name, attempts in history.armed.items()} == {node.id(): 1 for node in rolling.nodes}
     assert rolling.holders() == {}
+    assert all("reboot: logind" in node.log(1000) for node in rolling.nodes)
