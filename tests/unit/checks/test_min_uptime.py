@@ -17,7 +17,8 @@ def occasion(clock, trusted=True):
 @pytest.fixture
 def clock():
     found = VirtualClock()
-    found.now = 600.25  # ten minutes after the boot, and wall clocks are never even
+    found.now = 600.25  # ten minutes after the boot, which was at no even second
+    found.start += timedelta(milliseconds=600)
     return found
 
 

@@ -254,7 +254,9 @@ def test_a_named_unit_has_to_be_active_also_when_it_had_failed_before(check, mac
     machine.says(failed="failed-one", show=(shown(active="failed", Result="exit-code"), 0))
     checked = check(units=["bad"])
     checked.remember("n1")
-    assert checked.ask(occasion()) == Closed("bad has failed (exit-code): see `systemctl status bad`")
+    said = Closed("bad has failed (exit-code): see `systemctl status bad`")
+    assert checked.ask(occasion()) == said
+    assert check("gate", units=["bad"]).ask(occasion()) == said  # once, not as one of the failed ones too
 
 
 def test_a_name_that_is_none_is_said(check, machine):
