@@ -46,7 +46,7 @@ ROOT, PROC = Path("/"), Path("/proc")
 
 _AT_WORK = ("active", "activating", "reloading", "refreshing")
 _PROCESSES = {
-    LOCKSMITHD: (LOCKSMITHD, "systemctl mask --now locksmithd.service, where that is not ours"),
+    LOCKSMITHD: (LOCKSMITHD, "stop its unit, or put ours in its place, see docs/flatcar.md"),
     "kured": ("kured", "delete its DaemonSet, or keep it off this node"),
     "update-agent": ("flatcar-update-agent", "delete flatcar-linux-update-agent, or keep it off this node"),
 }

@@ -4,6 +4,7 @@ Where we differ on purpose the row says so; all differences are in docs/flatcar.
 """
 
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -13,8 +14,11 @@ from pathlib import Path
 import pytest
 
 from locksmith import __version__
+from locksmith.core.needs import NotNeeded
 from locksmith.host.identity import node_id
+from locksmith.updates.update_engine import UpdateEngine
 from tests.integration.places import OWN_ID, PATIENT, Said, ended
+from tests.servers import dbus
 from tests.servers.etcd import EtcdCluster
 from tests.servers.fetch import ServerMissing
 from tests.servers.process import free_port, wait_until
@@ -335,3 +339,24 @@ def test_a_user_and_a_password(tmp_path: Path) -> None:
         assert wrong.err.startswith("Error initializing etcd client: ")
         assert cluster.password not in wrong.err
         assert host.ctl("status").code == 1
+
+
+# --- send-need-reboot --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.skipif(shutil.which("busctl") is None, reason="NOT TESTED: there is no busctl here")
+def test_the_signal_is_sent_and_reboots_nobody_by_itself(host: Host, private_bus: dbus.PrivateBus) -> None:
+    """Differs: anybody on the bus could reboot the original's host with it. Our agent asks update_engine."""
+    dbus.UpdateEngine(private_bus)
+    release = host.folder / "os-release"
+    release.write_text("ID=flatcar\nVERSION_ID=3815.2.0\n")
+    provider = UpdateEngine("flatcar", private_bus.bus(), os_release=release, marker=host.folder / "marker")
+    sent = host.ctl("send-need-reboot", DBUS_SYSTEM_BUS_ADDRESS=private_bus.address)
+    assert (sent.code, sent.out) == (0, "")
+    assert isinstance(provider.ask(), NotNeeded)
+
+
+def test_without_a_bus_the_signal_fails(host: Host) -> None:
+    failed = host.ctl("send-need-reboot", DBUS_SYSTEM_BUS_ADDRESS=f"unix:path={host.folder}/none")
+    assert (failed.code, failed.out) == (1, "")
+    assert failed.err.startswith("error emitting signal: ")
