@@ -1,5 +1,5 @@
 # Every target does its own set-up and nothing twice. Needs make, Python 3.11 or newer and, for the test servers,
-# apt's tools; no root. `make check` is the fast loop, `make test` is everything.
+# apt's tools; no root, but for `make e2e`. `make check` is the fast loop, `make test` is everything.
 
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
@@ -14,12 +14,13 @@ JOBS ?= 4
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help setup servers demo check lint test bench
+.PHONY: help setup servers demo check lint test e2e bench
 
 help:
 	@echo "make demo     a simulated fleet reboots in turn, live, in about 30 seconds"
 	@echo "make check    the fast loop: lint, types, layers, unit tests"
-	@echo "make test     everything, with real etcd and Consul servers"
+	@echo "make test     everything, with real etcd and Consul servers, and make e2e"
+	@echo "make e2e      containers that really reboot, under real systemd; needs root"
 	@echo "make bench    the figures of the README, measured here"
 	@echo "make setup    the virtual environment in $(VENV)"
 	@echo "make servers  etcd and Consul for the tests, unpacked below .cache"
@@ -66,7 +67,12 @@ check: lint
 # A server that cannot be had is said loudly here and skipped loudly in the tests that need it.
 test: lint
 	@$(BIN)/python -m tests.servers.fetch || echo "going on: tests of the missing servers will be skipped" >&2
-	$(BIN)/pytest -q -n $(JOBS) --dist load --maxschedchunk 1 --durations 15
+	@failed=0; $(MAKE) e2e || failed=$$?; \
+	echo "$(BIN)/pytest"; $(BIN)/pytest -q -n $(JOBS) --dist load --maxschedchunk 1 --durations 15; exit $$failed
+
+# Two at a time: three containers each. Where the machine has no root or no containers, each is skipped with the reason.
+e2e: setup
+	$(BIN)/pytest -q -n 2 --dist load --maxschedchunk 1 -m e2e --durations 5 tests/e2e
 
 bench: servers
 	@shopt -s nullglob; for program in tests/benchmarks/[a-z]*.py; do \
