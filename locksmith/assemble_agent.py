@@ -1,35 +1,25 @@
 """From a configuration to an agent: the half of `assemble` that lockctl never needs and so never imports."""
 
-import os
-import sys
-import uuid
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
-from pathlib import Path
 from random import SystemRandom
-from typing import NoReturn, assert_never
 
 from locksmith.agent.body import Body
 from locksmith.agent.journal import Journal
 from locksmith.assemble_checks import gates, health
+from locksmith.assemble_rebooter import rebooter
 from locksmith.assemble_updates import provider, updates
 from locksmith.config import require_store
 from locksmith.config_model import Config
 from locksmith.core import keys
 from locksmith.core.facts import Policy, Strategy
 from locksmith.core.ledger import Home
-from locksmith.errors import ConfigError, Damaged
+from locksmith.errors import Damaged
 from locksmith.hooks import Hooks, Stage
 from locksmith.host import identity
 from locksmith.host.clock import SystemClock
 from locksmith.host.coordinator import CoordinatorFile
-from locksmith.host.files import write_durably
 from locksmith.host.system import System
-from locksmith.rebooters import Accepted, Idle, NotAccepted, Rebooter
-from locksmith.rebooters.command import CommandRebooter
-from locksmith.rebooters.simulated import SimulatedRebooter
-from locksmith.rebooters.systemctl import SystemctlRebooter
 from locksmith.semaphore.actor import Actor
 from locksmith.stores import Store
 
@@ -100,12 +90,12 @@ def body(config: Config, who: Machine, store: Store) -> Body:
         boot=who.boot,
         fingerprint=who.fingerprint,
         journal=Journal(settings.state_dir / "journal.json"),
-        providers=[provider(spec) for spec in updates(config)],
+        providers=[provider(spec, settings.run_dir) for spec in updates(config)],
         gates=plain,
         courtesies=courtesies,
         health=health(config),
         hooks=_hooks(config),
-        rebooter=_rebooter(config, who, system),
+        rebooter=rebooter(config, who.boot, system),
         labels=dict(settings.labels),
         os=who.os,
         heartbeat=config.agent.heartbeat,
@@ -131,38 +121,3 @@ def coordinator(config: Config, parts: Body) -> CoordinatorFile | None:
     if config.node.boot_id_file != identity.KERNEL_BOOT_ID:
         return None
     return CoordinatorFile(make_folder=any(provider.kind == "update-engine" for provider in parts.providers))
-
-
-def _rebooter(config: Config, who: Machine, system: System) -> Rebooter:
-    run_dir = config.node.run_dir
-    match config.reboot.kind:
-        case "auto" | "logind" | "systemctl":
-            return SystemctlRebooter(system)
-        case "command":
-            return CommandRebooter(config.reboot.command, run_dir, who.boot, system)
-        case "simulated":
-            return SimulatedRebooter(_next_boot(config.node.boot_id_file), Idle)
-        case _:
-            assert_never(config.reboot.kind)
-
-
-def _next_boot(boot_id_file: Path) -> Callable[[str, Mapping[str, str]], Accepted | NotAccepted]:
-    """A boot to try locksmith out with: a new boot id, and this process again from its start."""
-    if boot_id_file == identity.KERNEL_BOOT_ID:
-        raise ConfigError(
-            "reboot.kind = simulated needs a boot_id_file of its own in [node]: the kernel's cannot be written"
-        )
-
-    def reboot(reason: str, environment: Mapping[str, str]) -> Accepted | NotAccepted:
-        del reason, environment
-        try:
-            write_durably(boot_id_file, f"{uuid.uuid4()}\n".encode())
-        except Damaged as error:
-            return NotAccepted(str(error))
-        return _start_over()
-
-    return reboot
-
-
-def _start_over() -> NoReturn:
-    os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])  # noqa: S606 - our own program again

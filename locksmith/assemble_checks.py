@@ -92,7 +92,7 @@ def _other(
             from locksmith.checks.sessions import SessionsCheck
             from locksmith.host.bus import Bus
 
-            return SessionsCheck(name, Bus(), grace)
+            return SessionsCheck(name, Bus(), grace, host=host_name())
         case InhibitorsSpec(name, ignore):
             from locksmith.checks.inhibitors import InhibitorsCheck
             from locksmith.host.bus import Bus
@@ -157,13 +157,12 @@ def _alerts(spec: AlertsSpec, role: Role) -> Check:
 
 def _built_in(config: Config) -> list[Check]:
     """Gates that nobody has to write down: other coordinators, and the block inhibitors that root's reboot would ignore."""
-    import importlib.util  # TEMPORARY
-    if not all(importlib.util.find_spec(m) for m in ("locksmith.checks.coordinators","locksmith.checks.inhibitors","locksmith.host.bus")):
-        return []
     from locksmith.checks.coordinators import CoordinatorCheck
 
     found: list[Check] = []
-    if config.node.boot_id_file == KERNEL_BOOT_ID:  # else it only plays a machine, and what runs on this one is not its own
+    if (
+        config.node.boot_id_file == KERNEL_BOOT_ID
+    ):  # else it only plays a machine, and what runs on this one is not its own
         found.append(CoordinatorCheck(allow=config.agent.allow_coordinators))
     written = any(isinstance(spec, InhibitorsSpec) for spec in config.gates)
     if config.reboot.kind in ("auto", "logind", "systemctl") and config.reboot.inhibitors == "honour" and not written:

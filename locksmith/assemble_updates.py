@@ -3,6 +3,7 @@
 Each implementation is imported only when it is used: an agent needs one or two of them.
 """
 
+from pathlib import Path
 from typing import assert_never, cast
 
 from locksmith.config_model import Config
@@ -22,11 +23,7 @@ from locksmith.config_updates import (
     default_update,
 )
 from locksmith.updates import Provider
-import importlib.util  # TEMPORARY
-if importlib.util.find_spec("locksmith.updates.detect"):
-    from locksmith.updates.detect import detect
-else:
-    def detect(): return ("reboot-required",)
+from locksmith.updates.detect import detect
 
 
 def updates(config: Config) -> tuple[Update, ...]:
@@ -36,8 +33,8 @@ def updates(config: Config) -> tuple[Update, ...]:
     return tuple(default_update(cast("UpdateKind", kind)) for kind in detect())
 
 
-def provider(spec: Update) -> Provider:
-    """The implementation of one entry."""
+def provider(spec: Update, run_dir: Path) -> Provider:
+    """The implementation of one entry; `run_dir` is for what one has to remember within this boot."""
     match spec:
         case RebootRequiredUpdate(name, path, packages):
             from locksmith.updates.reboot_required import RebootRequired
@@ -47,7 +44,7 @@ def provider(spec: Update) -> Provider:
             from locksmith.host.bus import Bus
             from locksmith.updates.update_engine import UpdateEngine
 
-            return UpdateEngine(name, Bus(), timeout=timeout)
+            return UpdateEngine(name, Bus(), timeout=timeout, memory=run_dir / f"{name}.json")
         case ProgramUpdate():
             return _program(spec)
         case TransactionalUpdate(name, path):

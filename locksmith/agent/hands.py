@@ -120,8 +120,7 @@ class Hands:
             case do.Reboot():
                 return self._reboot(owed)
             case do.AskPending():
-                pending = body.rebooter.pending()
-                return ev.PendingSeen(pending.cause if isinstance(pending, Firing) else None)
+                return ev.PendingSeen(self._pending())
             case _:
                 assert_never(effect)
 
@@ -337,6 +336,13 @@ class Hands:
                 return ev.RebootTold(reason)
             case _:
                 assert_never(outcome)
+
+    def _pending(self) -> str | None:
+        """What can still take the machine down, and what keeps it up meanwhile; None: nothing can."""
+        pending = self.body.rebooter.pending()
+        if not isinstance(pending, Firing):
+            return None
+        return f"{pending.cause}; {self.body.rebooter.explain()}"
 
     # ---------------------------------------------------------------- the registry
 

@@ -27,13 +27,13 @@ from pathlib import Path
 from typing import Any, assert_never
 
 from locksmith.errors import Damaged
-from locksmith.host.bus import BusError, Caller, MethodFailed, NoAnswer
+from locksmith.host.bus import BusError, Caller, MethodFailed, NoAnswer, NoBus, NoService
 from locksmith.host.clock import Clock, SystemClock
 from locksmith.host.files import remove_durably, write_durably
 from locksmith.host.logind import WHO, Inhibitor, Logind, RebootFlag
 from locksmith.host.outcome import printable
 from locksmith.host.system import System
-from locksmith.rebooters import Accepted, Firing, Idle, NotAccepted
+from locksmith.rebooters import Accepted, Firing, Idle, NotAccepted, Rebooter
 from locksmith.rebooters import systemctl as systemd
 from locksmith.rebooters.method import Methods, Way
 
@@ -59,6 +59,7 @@ class LogindRebooter:
         system: System,
         *,
         methods: Methods | None = None,
+        otherwise: Rebooter | None = None,
         honour_inhibitors: bool = True,
         ignore: Sequence[str] = (),
         run_dir: Path | None = None,
@@ -67,9 +68,13 @@ class LogindRebooter:
         call_limit: timedelta = _CALL_LIMIT,
         linger: timedelta = _LINGER,
     ) -> None:
-        """`methods` None: in full. `ignore` are the WHOs of inhibitors that do not count; `boot` names this boot."""
+        """`methods` None: in full. `otherwise` is for a machine whose logind cannot be reached at the moment of the reboot.
+
+        `ignore` are the WHOs of inhibitors that do not count; `boot` names this boot.
+        """
         self._logind = Logind(bus)
         self._system = system
+        self._otherwise = otherwise
         self._methods = methods or Methods("reboot", system)
         self._honour = honour_inhibitors
         self._ignore = frozenset(ignore)
@@ -80,12 +85,17 @@ class LogindRebooter:
         self._linger = linger.total_seconds()
         self._called: float | None = None
 
-    def reboot(self, reason: str, environment: dict[str, str]) -> Accepted | NotAccepted:  # noqa: ARG002 - a Protocol
+    def reboot(self, reason: str, environment: dict[str, str]) -> Accepted | NotAccepted:
         """See Rebooter. The reason becomes the wall message."""
         if isinstance(self.pending(), Firing):
             return Accepted()
         try:
             blocking = self._blocking()
+        except (NoService, NoBus) as error:
+            if self._otherwise is not None:
+                log.warning("%s: %s instead", error, self._otherwise.kind)
+                return self._otherwise.reboot(reason, environment)
+            return NotAccepted(f"logind cannot be reached: {error}")
         except BusError as error:
             return NotAccepted(f"logind does not say who blocks a shutdown: {error}")
         if blocked := self._counting(blocking):
@@ -134,9 +144,20 @@ class LogindRebooter:
                     lock for lock in self._logind.inhibitors() if lock.delays_shutdown and lock.pid != os.getpid()
                 )
                 locks += [f"{lock} delays it" for lock in delaying]
+        except (NoService, NoBus) as error:
+            if self._otherwise is not None:
+                return self._otherwise.explain()
+            locks = [f"nobody can say ({error})"]
         except BusError as error:
             locks = [f"nobody can say ({error})"]
         return systemd.explain(self._system, locks)
+
+    def blocked(self) -> str:
+        """Who forbids a shutdown now; empty when nobody does that counts. That nobody can say it forbids one as well."""
+        try:
+            return self._counting(self._blocking())
+        except BusError as error:
+            return f"logind does not say who blocks a shutdown: {error}"
 
     # ---------------------------------------------------------------- the call
 

@@ -51,7 +51,7 @@ class SystemctlRebooter:
             return NotAccepted("systemd is not the init of this machine: set reboot.kind to command")
         if isinstance(self.pending(), Firing):
             return Accepted()
-        if self._honour and (blocked := self._blocked()):
+        if blocked := self.blocked():
             return NotAccepted(f"an inhibitor blocks the shutdown: {printable(blocked)}")
         choice = self._methods.choose()
         if choice.instead:
@@ -70,9 +70,9 @@ class SystemctlRebooter:
         """See Rebooter."""
         return explain(self._system, (line for line in self._system.inhibitors() if blocks(line)))
 
-    def _blocked(self) -> str:
-        """Who blocks a shutdown; empty when nobody does that counts."""
-        if not self._system.inhibited():
+    def blocked(self) -> str:
+        """Who forbids a shutdown now; empty when nobody does that counts."""
+        if not self._honour or not self._system.inhibited():
             return ""
         lines = [line for line in self._system.inhibitors() if blocks(line)]
         counting = [line for line in lines if not any(line.startswith(f"{who} ") for who in self._ignore)]

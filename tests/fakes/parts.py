@@ -99,6 +99,9 @@ class FakeRebooter:
     def pending(self) -> Idle | Firing:
         return self.fires
 
+    def explain(self) -> str:
+        return "held up by a test"
+
 
 @dataclass
 class FakeWatches:

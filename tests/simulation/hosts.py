@@ -183,6 +183,9 @@ class Host:
         self.sanctioned = True
         return Accepted()
 
+    def explain(self):
+        return "simulated"
+
     def pending(self):
         return Firing("going down") if self.down_at is not None else Idle()
 

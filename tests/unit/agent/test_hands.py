@@ -552,7 +552,7 @@ def test_the_machine_is_told_to_reboot_with_the_reason(tmp_path):
 def test_a_refused_reboot_says_why(tmp_path):
     bench = Bench(tmp_path, rebooter=FakeRebooter(NotAccepted("denied"), Firing("a job")))
     assert bench.do(do.Reboot(), owed()) == ev.RebootTold("denied")
-    assert bench.do(do.AskPending()) == ev.PendingSeen("a job")
+    assert bench.do(do.AskPending()) == ev.PendingSeen("a job; held up by a test")
 
 
 def test_nothing_pending_is_none(bench):
