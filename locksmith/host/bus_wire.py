@@ -69,7 +69,7 @@ class Wire:
         """`connected` is past the bus's authentication, and ours from now on."""
         self._socket = connected
         # What nobody holds any more ends: a configuration that is read again leaves doors behind.
-        weakref.finalize(self, connected.close).atexit = False
+        weakref.finalize(self, connected.close)
         self._parser = Parser()
         self._serial = 0
         self.signals: deque[Message] = deque(maxlen=_KEPT_SIGNALS)

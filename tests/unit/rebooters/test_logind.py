@@ -8,6 +8,7 @@ from locksmith.host.system import System
 from locksmith.rebooters import Accepted, Firing, Idle, NotAccepted, Rebooter
 from locksmith.rebooters.logind import LogindRebooter
 from locksmith.rebooters.method import Methods
+from locksmith.rebooters.simulated import SimulatedRebooter
 from tests.fakes.bus import FakeBus
 from tests.fakes.clock import VirtualClock
 
@@ -179,7 +180,32 @@ def test_a_record_that_is_none_is_firing(machine, text):
 # ------------------------------------------------------------------------------------------------ inhibitors
 
 
-@pytest.mark.parametrize("error", [NoAnswer("slow"), BusDenied("no"), NoService("none"), NoBus("none")])
+@pytest.mark.parametrize("error", [NoService("none"), NoBus("none")])
+def test_without_logind_there_may_be_another_way(machine, error):
+    machine.bus.methods["ListInhibitors"] = error
+    assert machine.rebooter().reboot("k", {}) == NotAccepted("logind cannot be reached: none")
+    assert machine.rebooter().explain() == "inhibitor: nobody can say (none)"
+    told = []
+    other = SimulatedRebooter(lambda reason, environment: told.append((reason, environment)) or Accepted(), Idle)
+    rebooter = machine.rebooter(otherwise=other)
+    assert rebooter.reboot("k", {"LOCKSMITH_NODE": "n1"}) == Accepted()
+    assert told == [("k", {"LOCKSMITH_NODE": "n1"})]
+    assert rebooter.explain() == other.explain()
+
+
+def test_the_other_way_is_not_for_a_logind_that_says_no(machine):
+    def never(reason, environment):
+        raise AssertionError(reason)
+
+    rebooter = machine.rebooter(otherwise=SimulatedRebooter(never, Idle))
+    for error in (NoAnswer("slow"), BusDenied("no")):
+        machine.bus.methods["ListInhibitors"] = error
+        assert isinstance(rebooter.reboot("k", {}), NotAccepted)
+    machine.inhibited(APT)
+    assert isinstance(rebooter.reboot("k", {}), NotAccepted)
+
+
+@pytest.mark.parametrize("error", [NoAnswer("slow"), BusDenied("no")])
 def test_who_cannot_be_asked_is_not_passed_over(machine, error):
     machine.bus.methods["ListInhibitors"] = error
     assert machine.rebooter().reboot("k", {}) == NotAccepted(f"logind does not say who blocks a shutdown: {error}")
