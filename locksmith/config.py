@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, assert_never
 from locksmith.checks import Role
 from locksmith.config_checks import CHECK_KEYS, CheckSpec, check
 from locksmith.config_files import ROOTS, gather
+from locksmith.config_flatcar import without_store
 from locksmith.config_model import (
     AgentSettings,
     Config,
@@ -115,6 +116,7 @@ def require_store(config: Config) -> StoreSettings:
         raise ConfigError(
             "no store is configured: set url in [store] of /etc/locksmith/locksmith.toml, LOCKSMITH_STORE or --store; "
             f"one of {', '.join(FORMS)} (sqlite is for one host); to see locksmith at work without one, run: lockctl demo"
+            f"{without_store(config.origin)}"
         )
     return config.store
 

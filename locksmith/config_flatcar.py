@@ -248,3 +248,13 @@ def notices(origins: Mapping[str, str]) -> Iterator[str]:
             "the store comes from LOCKSMITHD_ENDPOINT, and is used through etcd's v3 API: slots that nodes with the old "
             "locksmith hold there (v2) are not seen, so do not let both reboot at the same time; see docs/flatcar.md"
         )
+
+
+def without_store(origins: Mapping[str, str]) -> str:
+    """What to add to "no store is configured" on a host whose strategy comes from locksmith's variables; else nothing."""
+    if origins.get("agent.strategy") not in (*(f"file:{path}" for path in FILES), "environment REBOOT_STRATEGY"):
+        return ""
+    return (
+        "; or LOCKSMITHD_ENDPOINT: locksmith's default of 127.0.0.1 is not taken, since a node with an etcd of its own would "
+        "always get a slot (docs/flatcar.md)"
+    )

@@ -2,7 +2,7 @@
 
 import pytest
 
-from locksmith.config import load
+from locksmith.config import load, require_store
 from locksmith.config_files import Layers, gather
 from locksmith.config_flatcar import flatcar_layer, notices, read_update_conf, store_url
 from locksmith.errors import ConfigError
@@ -226,6 +226,15 @@ def test_a_password_in_an_endpoint_is_not_repeated():
 def test_an_etcd_on_this_host_is_never_assumed():
     """locksmith: 127.0.0.1:2379 and :4001. Where each node has an etcd of its own, every node would get every slot."""
     assert tree({"REBOOT_STRATEGY": "etcd-lock"}) == {"agent": {"strategy": "lock"}}
+
+
+def test_who_has_no_store_hears_why_the_old_default_is_none():
+    config = load(environ={"REBOOT_STRATEGY": "etcd-lock"}, roots=())
+    with pytest.raises(ConfigError, match=r"LOCKSMITHD_ENDPOINT.*127\.0\.0\.1"):
+        require_store(config)
+    with pytest.raises(ConfigError) as caught:
+        require_store(load(environ={}, roots=()))
+    assert "LOCKSMITHD" not in str(caught.value)
 
 
 def test_certificates():
