@@ -21,6 +21,8 @@ from locksmith.drains.service import Service, Trouble
 
 META = "locksmith"
 """The key in the drain's metadata; its value is the token of the slot."""
+WAS_ELIGIBLE = "locksmith-was-eligible"
+"""The key for `true` or `false`: whether the node was eligible before us."""
 REQUEST = timedelta(seconds=10)
 POLL = 2.0
 _SHOWN = 3
@@ -67,7 +69,7 @@ class NomadDrain:
         if not ours(node, kept, self._token):
             self._kept.remove()
             return Done("the Nomad node was not drained by us: it stays as it is")
-        eligible = kept is None or kept.get("eligible") is not False
+        eligible = was_eligible(node, kept)
         answer = self._change(name, {"DrainSpec": None, "MarkEligible": eligible})
         if isinstance(answer, Trouble):
             return NotDone(f"the Nomad node {name} stays drained: {answer.reason}")
@@ -81,11 +83,11 @@ class NomadDrain:
         if node.get("DrainStrategy") and not by_us:
             self._say(f"node {name} is being drained by somebody else, and stays so")
             return None
+        eligible = was_eligible(node, kept) if by_us else node.get("SchedulingEligibility") == "eligible"
         if not by_us:
-            eligible = node.get("SchedulingEligibility") == "eligible"
             self._kept.write({"v": 1, "node": name, "eligible": eligible})
         spec = {"Deadline": rules.deadline // MICROSECOND * 1000, "IgnoreSystemJobs": not rules.system_jobs}
-        meta = {META: self._token, "message": "reboot by locksmith"}
+        meta = {META: self._token, WAS_ELIGIBLE: str(eligible).lower(), "message": "reboot by locksmith"}
         answer = self._change(name, {"DrainSpec": spec, "MarkEligible": False, "Meta": meta})
         if isinstance(answer, Trouble):
             return NotDone(f"cannot drain the Nomad node {name}: {answer.reason}")
@@ -157,12 +159,24 @@ def ours(node: dict[str, Any], kept: dict[str, Any] | None, token: str) -> bool:
     """
     if not node.get("DrainStrategy") and node.get("SchedulingEligibility") == "eligible":
         return False
+    mark = _meta(node).get(META)
+    if kept is not None and kept.get("node") == node.get("ID"):
+        return mark is not None or not isinstance(node.get("LastDrain"), dict)
+    return token != "" and mark == token
+
+
+def was_eligible(node: dict[str, Any], kept: dict[str, Any] | None) -> bool:
+    """Of a node whose drain is ours: whether it was eligible before it."""
+    if kept is not None:
+        return kept.get("eligible") is not False
+    return _meta(node).get(WAS_ELIGIBLE) != "false"
+
+
+def _meta(node: dict[str, Any]) -> dict[str, Any]:
+    """What the last drain bears; nothing before Nomad 1.1."""
     last = node.get("LastDrain")
     meta = last.get("Meta") if isinstance(last, dict) else None
-    mark = meta.get(META) if isinstance(meta, dict) else None
-    if kept is not None and kept.get("node") == node.get("ID"):
-        return mark is not None or not isinstance(last, dict)
-    return token != "" and mark == token
+    return meta if isinstance(meta, dict) else {}
 
 
 def running_of(allocations: Any, *, system_jobs: bool) -> tuple[str, ...]:

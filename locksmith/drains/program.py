@@ -59,7 +59,7 @@ def run(arguments: Sequence[str]) -> int:
             return 0
 
 
-class _Duration(click.ParamType):
+class _Duration(click.ParamType[timedelta]):
     name = "duration"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> timedelta:
