@@ -25,12 +25,14 @@ def _assignments(text: str) -> tuple[list[tuple[str, str]], bool]:
     while at < len(text):
         end = text.find("\n", at)
         line = text[at : end if end >= 0 else len(text)]
-        key, equals, _ = line.partition("=")
-        if not equals or line.lstrip()[:1] in ("#", ";"):
+        first = len(line) - len(line.lstrip())
+        equals = line.find("=", first + 1)  # a key has one character at least, whichever
+        if equals < 0 or line[first] in "#;":
             at += len(line) + 1
             continue
-        value, at, closed = _value(text, at + len(key) + 1)
-        pairs.append((key.strip(), value))
+        key = line[:equals].strip()
+        value, at, closed = _value(text, at + equals + 1)
+        pairs.append((key, value))
     return pairs, closed
 
 

@@ -43,6 +43,7 @@ ONLY_SYSTEMD = {
     "no equals sign\nA=off": "off",
     "# a comment \\\nA=off": "off",
     "A=off\\": "off",
+    "='\nA=off": "off",
     "A=off\\\n": "off",
 }
 QUOTES_LEFT_OVER = {
@@ -67,4 +68,4 @@ def test_nothing_else_is_found():
 
 @pytest.mark.parametrize("text", ["", "\n\n", "=", "A", "\\", '"', "#", "A=\\", 'A="\\'])
 def test_odd_ends_are_read(text):
-    assert set(parse(text)) <= {"A", ""}
+    assert set(parse(text)) <= {"A"}
