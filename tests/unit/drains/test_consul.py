@@ -1,4 +1,4 @@
-"""What happens when the Consul agent does not answer as it should; with a real Consul: tests/integration/test_drains_consul.py."""
+"""A Consul agent that does not answer as it should; with a real one: tests/integration/test_drains_consul.py."""
 
 from datetime import timedelta
 from typing import Any

@@ -121,9 +121,8 @@ def test_an_operators_drain_stays_the_operators(nomad, make, kept):
     assert kept.read() is None
 
 
+@pytest.mark.parametrize("nomad", [True], indirect=True)
 def test_an_operator_who_drains_after_us_keeps_the_node(nomad, make):
-    if not nomad.knows_last_drain:
-        pytest.skip("Nomad before 1.1 does not say who drained last")
     make().drain(RULES)
     nomad.drain_by({"message": "bob"})
     make().back()
@@ -140,9 +139,8 @@ def test_an_operator_who_disables_the_node_after_our_drain_was_taken_back(nomad,
     assert nomad.node["SchedulingEligibility"] == "ineligible"
 
 
+@pytest.mark.parametrize("nomad", [True], indirect=True)
 def test_a_lost_file_is_made_up_for_by_the_token(nomad, make, kept):
-    if not nomad.knows_last_drain:
-        pytest.skip("Nomad before 1.1 does not say who drained last")
     make().drain(RULES)
     kept.remove()
     assert isinstance(make(token="").back(), Done)
