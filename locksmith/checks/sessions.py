@@ -6,6 +6,7 @@ renews the grace nor holds up a drain. An attempt that was called off, and a gra
 something else came in between, start anew with the next one. "Nobody can say who is logged in" is not "nobody is": unknown.
 """
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -19,6 +20,8 @@ from locksmith.host.identity import host_name
 from locksmith.host.logind import Logind, Session, is_missing
 from locksmith.host.system import System
 from locksmith.host.terminals import Terminals
+
+log = logging.getLogger(__name__)
 
 AGAIN = timedelta(seconds=5)
 """How soon it is asked again while people are there."""
@@ -141,7 +144,12 @@ class SessionsCheck:
             ]
         if listeners:
             round_.told |= {session.id for session in listeners}
-            self._terminals.tell((session.tty for session in listeners), lines, self._host, occasion.now)
+            ttys = {session.tty for session in listeners}
+            deaf = ttys - set(self._terminals.tell(sorted(ttys), lines, self._host, occasion.now))
+            if deaf:
+                log.warning(
+                    "%s: cannot write to %s: stopped, or not ours to write to", self._name, ", ".join(sorted(deaf))
+                )
 
 
 def _names(people: Sequence[Session]) -> str:
