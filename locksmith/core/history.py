@@ -42,7 +42,7 @@ class Entry(Document):
 
     `act`: acquired, restored (put back after a restore of the store: counts even above the slots), released (`outcome` says
     why: healthy, recovered, rolled_back, … or the word of what called it off), taken (by an operator), resized, recounted.
-    `came_as` is the version that ran after the reboot, where a provider knows.
+    `came_as` is the version that ran after the reboot, where a provider knows; `waited` the seconds in the queue, with `acquired`.
     """
 
     seq: int
@@ -60,6 +60,7 @@ class Entry(Document):
     outcome: str = ""
     check: str = ""
     came_as: str | None = None
+    waited: float | None = None
     origin: str | None = None
     target: str | None = None
     steps: tuple[Step, ...] = ()

@@ -375,13 +375,15 @@ def _before(tickets: list[Waiting], mine: str) -> list[Waiting]:
 
 def _claim_commit(actor: Actor, attempt: Attempt, view: View, guards: dict[str, Guard]) -> Try[Outcome]:
     own, ticket = keys.own(attempt.node), attempt.ticket_key
-    gen = actor.nonce()
-    holder = attempt.holder(actor.clock.wall(), gen)
+    gen, now = actor.nonce(), actor.clock.wall()
+    holder = attempt.holder(now, gen)
     holder = with_step(holder, holder)
     checked = [keys.CFG, keys.brake(attempt.group), keys.hold(attempt.node), own, ticket]
     checked += [keys.guard(limit) for limit in attempt.limits]
     puts = [Put(own, holder.encode())]
-    entry = entry_of(actor, "acquired", gen, (attempt.node, holder, None))
+    # Both instants are this host's, so that no difference between two clocks is in it; only a step of this one.
+    waited = max(0.0, (now - attempt.since).total_seconds())
+    entry = replace(entry_of(actor, "acquired", gen, (attempt.node, holder, None)), waited=waited)
     for limit in attempt.limits:
         guard = guards.get(limit, Guard())
         puts += counted(limit, replace(guard, count=guard.count + 1), entry)

@@ -7,11 +7,13 @@ from itertools import pairwise
 import pytest
 
 from locksmith.core import keys
+from locksmith.core.admission import Patience
 from locksmith.core.documents import Guard, Holder, Phase
 from locksmith.core.history import NOTES, RING, Entry
 from locksmith.errors import StoreFull
 from locksmith.semaphore import operating, repair
 from locksmith.semaphore.actor import Actor, look
+from locksmith.semaphore.claiming import Claimed, claim
 from locksmith.semaphore.history import audit, history
 from locksmith.semaphore.holding import Slot, arm, fail, put_back, release, to_phase, verify
 from locksmith.semaphore.taking import force_unlock
@@ -61,6 +63,22 @@ def test_a_whole_reboot(world: World, n1: Actor, slot: Slot):
     judged = audit(world.operator, None)
     assert judged.findings == ()
     assert all(each.whole for each in judged.limits)
+
+
+def test_a_grant_says_how_long_it_was_waited_for(world: World, n1: Actor, slot: Slot):
+    n2 = world.actor("agent@n2")
+    attempt = world.attempt(n2, "n2")
+    world.queued(n2, attempt)
+    world.clock.advance(90)
+    release(n1, slot)
+    assert isinstance(claim(n2, attempt, Patience()), Claimed)
+    entries = [event.entry for event in history(world.operator, "web", None, None) if event.entry is not None]
+    assert [(entry.node, entry.act) for entry in entries] == [
+        ("n1", "acquired"),
+        ("n1", "released"),
+        ("n2", "acquired"),
+    ]
+    assert [entry.waited for entry in entries] == [pytest.approx(0, abs=2), None, pytest.approx(90, abs=2)]
 
 
 @pytest.mark.parametrize("fault", UNCLEAR)
