@@ -20,6 +20,7 @@ from locksmith.config_flatcar import without_store
 from locksmith.config_model import (
     AgentSettings,
     Config,
+    GatewaySettings,
     HookSettings,
     Inhibitors,
     Listen,
@@ -89,6 +90,7 @@ def load(
         verify=_verify(table("verify")),
         reboot=_reboot(table("reboot")),
         hooks=_hooks(table("hooks")),
+        gateway=_gateway(table("gateway")),
         files=tuple(layers.files),
         settings=tuple(settings),
     )
@@ -214,6 +216,15 @@ def _agent(table: Table) -> AgentSettings:
     )
     table.finish()
     return agent
+
+
+def _gateway(table: Table) -> GatewaySettings:
+    gateway = GatewaySettings(
+        metrics_listen=table.parsed("metrics_listen", "127.0.0.1:9811", _listen),
+        cache=table.duration("cache", "10s"),
+    )
+    table.finish()
+    return gateway
 
 
 def _listen(text: str) -> Listen | None:

@@ -20,7 +20,7 @@ ROOTS = (Path("/etc/locksmith"), Path("/run/locksmith"), Path("/usr/lib/locksmit
 NAME = "locksmith.toml"
 ENTRY_TABLES = ("updates", "gates", "windows", "health")
 """Tables whose members are named entries."""
-TABLES = ("store", "node", "agent", *ENTRY_TABLES, "verify", "reboot", "hooks")
+TABLES = ("store", "node", "agent", *ENTRY_TABLES, "verify", "reboot", "hooks", "gateway")
 VARIABLES = {
     "LOCKSMITH_STORE": "store.url",
     "LOCKSMITH_GROUP": "node.group",
@@ -33,7 +33,7 @@ VARIABLES = {
     "LOCKSMITH_STORE_KEY_FILE": "store.key_file",
 }
 """Environment variables and the keys that they set. LOCKSMITH_CONFIG names the file."""
-OPTIONS = {"store.url": "--store", "node.group": "--group"}
+OPTIONS = {"store.url": "--store", "node.group": "--group", "gateway.metrics_listen": "--listen"}
 """The options behind the keys that a command line can set."""
 
 _SECRET_VARIABLES = ("LOCKSMITH_STORE_PASSWORD", "LOCKSMITH_STORE_TOKEN")

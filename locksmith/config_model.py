@@ -124,6 +124,14 @@ class HookSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class GatewaySettings:
+    """[gateway]. The store is read for the fleet's metrics at most once in `cache`; `metrics_listen` None is off."""
+
+    metrics_listen: Listen | None
+    cache: timedelta
+
+
+@dataclass(frozen=True, slots=True)
 class Config:
     """Everything. Two are equal when they mean the same, wherever it was written.
 
@@ -142,6 +150,7 @@ class Config:
     verify: VerifySettings
     reboot: RebootSettings
     hooks: HookSettings
+    gateway: GatewaySettings
     files: tuple[Path, ...] = field(compare=False)
     settings: tuple[Setting, ...] = field(compare=False)
 

@@ -4,28 +4,14 @@ The ideas a reader would miss. The process ends exactly at the event that it cou
 survive the reboot; only what is about this process (store requests) is counted here. Every value of a label that is a closed
 word is there from the start with 0, for an alert cannot see a series that does not exist yet; an instant that has not come
 is absent, for 0 would be 1970. And all is read from the published picture, which never changes, so no lock is needed and the
-loop is never kept waiting. The only module that knows prometheus-client.
+loop is never kept waiting.
 """
 
-import platform
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import datetime
 from typing import Protocol
 
-from prometheus_client import (
-    CONTENT_TYPE_LATEST,
-    CollectorRegistry,
-    Counter,
-    Histogram,
-    ProcessCollector,
-    disable_created_metrics,
-    generate_latest,
-)
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
-from prometheus_client.registry import Collector
-
-from locksmith import __version__
 from locksmith.agent.body import Body
 from locksmith.agent.loop import MAX_WAIT
 from locksmith.agent.snapshot import Snapshot
@@ -43,6 +29,7 @@ from locksmith.core.states import (
     Verifying,
 )
 from locksmith.core.verdict import Closed, Open
+from locksmith.exposition import Counter, Histogram, Metric, build_info, each, instant, one, page, registry, rows, total
 from locksmith.stores.measured import Operation, Request
 from locksmith.web import Page, Pages
 
@@ -85,15 +72,13 @@ class AgentMetrics:
 
     def __init__(self, shown: Shown, monotonic: Callable[[], float] = time.monotonic) -> None:
         """`monotonic` is in seconds; it stands still in a suspend, as the loop does."""
-        disable_created_metrics()  # type: ignore[no-untyped-call]
         self.shown = shown
         self.config_loaded = True
         self._monotonic = monotonic
         self._turned = monotonic()
         self._store_up = False
         self._store_success: float | None = None
-        self._registry = CollectorRegistry()
-        self._registry.register(_Agent(self._collect))
+        self._registry = registry(self._collect)
         self._seconds = Histogram(
             "locksmith_store_request_duration_seconds",
             "Requests to the store, failed ones too; long polls are not among them.",
@@ -111,7 +96,6 @@ class AgentMetrics:
             self._seconds.labels(op)
         for kind in ERROR_KINDS:
             self._errors.labels(kind)
-        ProcessCollector(registry=self._registry)
 
     # ---------------------------------------------------------------- what it is told
 
@@ -136,7 +120,7 @@ class AgentMetrics:
         return {"/metrics": self._metrics, "/healthz": self._health}
 
     def _metrics(self) -> Page:
-        return Page(generate_latest(self._registry), content_type=CONTENT_TYPE_LATEST)
+        return page(self._registry)
 
     def _health(self) -> Page:
         """Whether the process is alive, not whether the node is well: a failed node's agent answers 200."""
@@ -155,71 +139,59 @@ class AgentMetrics:
         yield from _about_obstacles(snapshot, body)
         yield from _about_the_slot(agent)
         yield from _about_reboots(agent.ledger)
-        yield _one("locksmith_store_up", "1 when the last request to the store was answered.", self._store_up)
-        yield _one(
+        yield one("locksmith_store_up", "1 when the last request to the store was answered.", self._store_up)
+        yield one(
             "locksmith_store_last_success_timestamp_seconds",
             "The last request to the store that did what was asked.",
             self._store_success,
         )
-        yield _one(
+        yield one(
             "locksmith_config_load_success",
             "0 when the configuration on disk was refused and an older one is in force.",
             self.config_loaded,
         )
 
 
-class _Agent(Collector):
-    """What is computed when it is asked for."""
-
-    def __init__(self, collect: Callable[[], Iterable[Metric]]) -> None:
-        self._collect = collect
-
-    def collect(self) -> Iterable[Metric]:
-        """See Collector."""
-        return self._collect()
-
-
 def _about_the_agent(snapshot: Snapshot) -> Iterator[Metric]:
     agent = snapshot.agent
     policy = agent.policy
-    build = GaugeMetricFamily("locksmith_build_info", "What runs here.", labels=["version", "python"])
-    build.add_metric([__version__, platform.python_version()], 1)
-    yield build
-    info = GaugeMetricFamily(
-        "locksmith_agent_info", "Whose agent this is.", labels=["node", "group", "strategy", "store"]
+    yield build_info()
+    yield rows(
+        "locksmith_agent_info",
+        "Whose agent this is.",
+        ("node", "group", "strategy", "store"),
+        {(policy.home.node, policy.group, str(policy.strategy), policy.home.store): 1},
     )
-    info.add_metric([policy.home.node, policy.group, str(policy.strategy), policy.home.store], 1)
-    yield info
     states = {name: name == snapshot.told.state for name in STATE_NAMES.values()}
-    yield _each("locksmith_agent_state", "1 for the state that the agent is in.", "state", states)
-    yield _one(
-        "locksmith_agent_state_since_timestamp_seconds", "When it came into this state.", _instant(agent.since.wall)
+    yield each("locksmith_agent_state", "1 for the state that the agent is in.", "state", states)
+    yield one(
+        "locksmith_agent_state_since_timestamp_seconds", "When it came into this state.", instant(agent.since.wall)
     )
 
 
 def _about_updates(agent: Agent, body: Body) -> Iterator[Metric]:
-    yield _one(
+    yield one(
         "locksmith_reboot_required",
         "1 while an update is staged that needs a reboot; absent until the providers were asked.",
         bool(agent.needs) if agent.asked_providers else None,
     )
     since = [need.since for need in agent.needs.values() if need.since is not None]
-    yield _one(
+    yield one(
         "locksmith_reboot_required_timestamp_seconds",
         "Since when, as far as is known.",
-        _instant(min(since)) if since else None,
+        instant(min(since)) if since else None,
     )
     up = {provider.name: agent.asked_providers and provider.name not in agent.unsure for provider in body.providers}
-    yield _each("locksmith_update_provider_up", "1 when the provider could answer when last asked.", "provider", up)
+    yield each("locksmith_update_provider_up", "1 when the provider could answer when last asked.", "provider", up)
 
 
 def _about_obstacles(snapshot: Snapshot, body: Body) -> Iterator[Metric]:
     now = _blocked(snapshot)
     kinds = {kind: kind in now for kind in (*BLOCKED_KINDS, *now)}
-    yield _each("locksmith_blocked", "1 for what this node waits for before it may take a slot.", "kind", kinds)
+    yield each("locksmith_blocked", "1 for what this node waits for before it may take a slot.", "kind", kinds)
     answers = {answer.name: isinstance(answer.verdict, Open) for answer in snapshot.agent.gates}
     gates = {gate.name: answers.get(gate.name, False) for gate in body.gates if not isinstance(gate, WindowCheck)}
-    yield _each(
+    yield each(
         "locksmith_gate_open",
         "1 when the gate was open when last asked; 0 as well while it was not, for gates are asked only before a reboot.",
         "gate",
@@ -247,15 +219,15 @@ def _about_windows(body: Body) -> Iterator[Metric]:
     occasion = Occasion(now, not windows or body.clock_trusted(now), {})
     verdicts = [window.ask(occasion) for window in windows]
     opens = [verdict.retry_at for verdict in verdicts if isinstance(verdict, Closed) and verdict.retry_at is not None]
-    yield _one(
+    yield one(
         "locksmith_window_open",
         "1 while a reboot window is open with the needed time left, and always without windows.",
         all(isinstance(verdict, Open) for verdict in verdicts),
     )
-    yield _one(
+    yield one(
         "locksmith_window_next_open_timestamp_seconds",
         "When the next window opens; absent while one is open, and when nobody can say.",
-        _instant(max(opens)) if opens else None,
+        instant(max(opens)) if opens else None,
     )
 
 
@@ -265,60 +237,33 @@ def _about_the_slot(agent: Agent) -> Iterator[Metric]:
     held = not gone and (slot is not None or (owed is not None and owed.token is not None))
     # With the store away after a boot only the journal speaks: the slot is held at least since the arm.
     since = slot.since if slot is not None else (owed.armed_at if owed is not None else None)
-    yield _one("locksmith_slot_held", "1 while this node holds a slot, also one taken by hand.", held)
-    yield _one(
-        "locksmith_slot_held_since_timestamp_seconds", "Since when.", _instant(since) if held and since else None
-    )
+    yield one("locksmith_slot_held", "1 while this node holds a slot, also one taken by hand.", held)
+    yield one("locksmith_slot_held_since_timestamp_seconds", "Since when.", instant(since) if held and since else None)
 
 
 def _about_reboots(ledger: Ledger) -> Iterator[Metric]:
-    yield _total(
+    yield total(
         "locksmith_reboots",
         "Reboots of this node by how they went, from the journal: they survive the reboot.",
         "result",
         dict.fromkeys(REBOOT_RESULTS, 0) | dict(ledger.reboots),
     )
-    yield _total(
+    yield total(
         "locksmith_attempts_called_off",
         "Attempts that held a slot and gave it back without a reboot, from the journal.",
         "kind",
         dict.fromkeys(CALLED_OFF_KINDS, 0) | dict(ledger.called_off),
     )
     last = ledger.last
-    yield _one(
+    yield one(
         "locksmith_last_reboot_timestamp_seconds",
         "When the agent first saw its newest boot; absent until it has seen one begin.",
-        _instant(last.at) if last is not None else None,
+        instant(last.at) if last is not None else None,
     )
     phases: Mapping[str, float] = last.phases if last is not None else {}
-    yield _each(
+    yield each(
         "locksmith_last_reboot_phase_seconds",
         "How long the last reboot's phases took.",
         "phase",
         dict.fromkeys(PHASES, 0.0) | dict(phases),
     )
-
-
-def _one(name: str, text: str, value: float | None) -> Metric:
-    """One value, or none."""
-    return GaugeMetricFamily(name, text, value=None if value is None else float(value))
-
-
-def _each(name: str, text: str, label: str, values: Mapping[str, float]) -> Metric:
-    """One value for each word of one label."""
-    family = GaugeMetricFamily(name, text, labels=[label])
-    for word, value in values.items():
-        family.add_metric([word], float(value))
-    return family
-
-
-def _total(name: str, text: str, label: str, values: Mapping[str, int]) -> Metric:
-    """The same for what only grows; `_total` is added to the name."""
-    family = CounterMetricFamily(name, text, labels=[label])
-    for word, value in values.items():
-        family.add_metric([word], float(value))
-    return family
-
-
-def _instant(moment: datetime) -> float:
-    return moment.timestamp()
