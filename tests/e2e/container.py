@@ -154,11 +154,16 @@ class Container:
     def init(self) -> int:
         """The host's number of the container's init; 0 while it does not run."""
         for pid in self._pids(self._cgroups()[0] / "payload" / "init.scope"):
-            with contextlib.suppress(OSError):
-                status = Path(f"/proc/{pid}/status").read_text()
-                if re.search(r"^NSpid:.*\t1$", status, re.MULTILINE):
-                    return pid
+            if self.inside(pid) == "1":
+                return pid
         return 0
+
+    def inside(self, pid: int) -> str:
+        """The number that a process of the container has in there; empty when it is gone."""
+        with contextlib.suppress(OSError):
+            found = re.search(r"^NSpid:.*\t(\d+)$", Path(f"/proc/{pid}/status").read_text(), re.MULTILINE)
+            return found[1] if found else ""
+        return ""
 
     def processes(self, unit: str) -> list[int]:
         """The running processes of a unit of system.slice, as the kernel counts them."""

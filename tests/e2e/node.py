@@ -75,14 +75,15 @@ class Node:
         """A unit of the operator's, enabled as it says."""
         self.container.write(f"/etc/systemd/system/{name}", text.lstrip())
         for line in text.splitlines():
-            if line.startswith("WantedBy="):
-                self.enable(name, line.removeprefix("WantedBy="))
+            for key, folder in (("WantedBy=", "wants"), ("RequiredBy=", "requires")):
+                if line.startswith(key):
+                    self.enable(name, line.removeprefix(key), folder)
 
-    def enable(self, unit: str, target: str) -> None:
-        """What `systemctl enable` does."""
+    def enable(self, unit: str, target: str, folder: str = "wants") -> None:
+        """What `systemctl enable` and `systemctl add-wants` do."""
         own = (self.container.upper / "etc/systemd/system" / unit).exists()
         place = "/etc/systemd/system" if own else "/usr/lib/systemd/system"
-        self.container.link(f"/etc/systemd/system/{target}.wants/{unit}", f"{place}/{unit}")
+        self.container.link(f"/etc/systemd/system/{target}.{folder}/{unit}", f"{place}/{unit}")
 
     def drop_in(self, unit: str, text: str) -> None:
         """What `systemctl edit` writes."""
