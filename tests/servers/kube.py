@@ -78,6 +78,7 @@ class KubeStandIn(JsonApi):
 
     def __init__(self, *, context: ssl.SSLContext | None = None) -> None:
         super().__init__(context=context)
+        self.name = NODE
         self.node: dict[str, Any] | None = node()
         self.pods: dict[str, dict[str, Any]] = {}
         self.lease: datetime | None = None
@@ -147,12 +148,12 @@ class KubeStandIn(JsonApi):
         return Said(200, {"kind": "APIResourceList", "groupVersion": "v1", "resources": resources})
 
     def _read_node(self, name: str) -> Said:
-        if self.node is None or name != NODE:
+        if self.node is None or name != self.name:
             return status(404, "NotFound", f'nodes "{name}" not found', name=name, kind="nodes")
         return Said(200, copy.deepcopy(self.node))
 
     def _patch_node(self, name: str, asked: Asked) -> Said:
-        if self.node is None or name != NODE:
+        if self.node is None or name != self.name:
             return self._read_node(name)
         if asked.headers.get("content-type") != MERGE_PATCH:
             return status(415, "UnsupportedMediaType", "the body of the request was in an unknown format")
