@@ -1,9 +1,10 @@
-"""The systemd unit: systemd itself reads it without a word, and it agrees with the program that it starts.
+"""The systemd unit, its drop-in and what belongs to them: systemd itself reads them without a word, and they agree.
 
-What it does on a running systemd is for tests with containers; this is what any machine with systemd's tools can see.
+What they do on a running systemd is tried in tests/e2e; this is what any machine with systemd's tools can see.
 """
 
 import configparser
+import re
 import shutil
 import subprocess
 import sys
@@ -17,6 +18,7 @@ from locksmith.daemon import STOP_EXTENSION
 
 DEPLOY = Path(__file__).parents[2] / "deploy" / "systemd"
 UNIT = DEPLOY / "locksmithd.service"
+UNPRIVILEGED = DEPLOY / "unprivileged.conf"
 LOCKSMITHD = Path(sys.executable).with_name("locksmithd")
 LIMIT = 60
 
@@ -48,18 +50,27 @@ def test_systemd_would_say_something(tmp_path):
     assert "WatchdogSek" in verify(tmp_path, DROP_IN, "[Service]\nWatchdogSek=1\n").stderr
 
 
-@pytest.fixture
-def unit() -> dict[str, dict[str, list[str]]]:
+def test_systemd_has_nothing_to_say_about_the_agent_that_is_not_root(tmp_path):
+    done = verify(tmp_path, DROP_IN, UNPRIVILEGED.read_text())
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+def parsed(file: Path) -> dict[str, dict[str, list[str]]]:
     """Each key's values; systemd adds up what stands several times."""
     found: dict[str, dict[str, list[str]]] = {}
     section: dict[str, list[str]] = {}
-    for line in UNIT.read_text().splitlines():
+    for line in file.read_text().splitlines():
         if line.startswith("["):
             section = found.setdefault(line.strip("[]"), {})
         elif line and not line.startswith("#"):
             key, _, value = line.partition("=")
             section.setdefault(key, []).append(value)
     return found
+
+
+@pytest.fixture
+def unit() -> dict[str, dict[str, list[str]]]:
+    return parsed(UNIT)
 
 
 def test_its_folders_are_the_defaults_of_the_configuration(unit):
@@ -104,6 +115,34 @@ def test_operators_programs_are_not_locked_in(unit):
     """Whatever makes a mount namespace, or takes sudo and kexec away, breaks hooks; see the unit's comment."""
     harmful = ("Protect", "Private", "ReadOnly", "Inaccessible", "NoNewPrivileges", "SystemCallFilter", "Capability")
     assert not [key for key in unit["Service"] if key.startswith(harmful)]
+
+
+def test_what_would_mislead_the_agent_is_in_no_sandbox():
+    """See the comments of both: the boot id, the clock, the terminals, who else reboots this host."""
+    harmful = {"ProtectKernelTunables", "ProtectClock", "PrivateDevices", "PrivateUsers", "ProtectProc", "ProcSubset"}
+    for file in (UNIT, UNPRIVILEGED):
+        assert not harmful & parsed(file)["Service"].keys()
+    assert "adjtimex" in " ".join(parsed(UNPRIVILEGED)["Service"]["SystemCallFilter"]).split()
+
+
+def test_everything_means_the_same_user_and_folders():
+    user = parsed(UNPRIVILEGED)["Service"]["User"][0]
+    sysusers = [line.split() for line in _lines("sysusers.d/locksmith.conf")]
+    assert [line[:2] for line in sysusers] == [["u", user]]
+    assert [line.split()[:2] for line in _lines("tmpfiles.d/locksmith.conf")] == [
+        ["d", f"/run/{name}"] for name in parsed(UNIT)["Service"]["RuntimeDirectory"]
+    ]
+    assert f'subject.user == "{user}"' in (DEPLOY.parent / "polkit" / "50-locksmith.rules").read_text()
+
+
+def test_the_polkit_rule_lets_nobody_reboot_against_inhibitors():
+    rules = (DEPLOY.parent / "polkit" / "50-locksmith.rules").read_text()
+    allowed = re.findall(r'^ *"org\.freedesktop\.login1\.([a-z-]+)",$', rules, re.MULTILINE)
+    assert allowed == ["reboot", "reboot-multiple-sessions", "set-wall-message", "inhibit-delay-shutdown"]
+
+
+def _lines(name: str) -> list[str]:
+    return [line for line in (DEPLOY.parent / name).read_text().splitlines() if not line.startswith("#")]
 
 
 def _scripts() -> list[str]:
