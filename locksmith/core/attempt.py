@@ -112,7 +112,7 @@ def _next_hook(agent: Agent, at: Moment) -> Turn:
     name = state.pending[0]
     owed = agent.owed
     agent = owe(agent, started=tuple(dict.fromkeys((*(owed.started if owed else ()), name))))
-    return go(agent, replace(state, hook=name), at), (RunHook(PRE, name),)
+    return go(agent, replace(state, hook=name, hook_since=at.wall), at), (RunHook(PRE, name),)
 
 
 def _gated(agent: Agent, answers: tuple[Answer, ...], at: Moment) -> Turn | None:

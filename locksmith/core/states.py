@@ -48,11 +48,12 @@ class Queued:
 
 @dataclass(frozen=True, slots=True)
 class Draining:
-    """The slot is held: gates asked again, pre hooks run. `hook` is the one running."""
+    """The slot is held: gates asked again, pre hooks run. `hook` is the one running, since `hook_since`."""
 
     hook: str | None = None
     pending: tuple[str, ...] | None = None
     store_away_since: float | None = None
+    hook_since: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)

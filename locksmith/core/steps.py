@@ -14,4 +14,7 @@ STEP_OF_KIND = {
     "loop_guard": "update",
 }
 """In which step of `why` a kind of blocked is shown; the others are gates."""
-STEPS = ("update", "hold", "window", "gate", "pause", "queue", "slot", "drain", "reboot", "health")
+STEPS = ("agent", "update", "hold", "window", "gate", "pause", "queue", "slot", "drain", "reboot", "health")
+"""`agent` is there only where it is the answer: nobody there has been heard of for too long, so nothing would act."""
+SILENT = "silent"
+"""The kind of that step."""

@@ -3,7 +3,7 @@
 The same words go to systemd's STATUS line, the registry record, `lockctl why`, the metric's reason and the log.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, assert_never
@@ -127,42 +127,71 @@ def _clock(moment: datetime) -> str:
 
 def steps(agent: Agent, at: Moment) -> tuple[Mapping[str, Any], ...]:
     """What stands between this node and its reboot, in order; the first that is not passed is the answer."""
-    wanted = wish(agent, at)
-    found = [_update_step(agent, at)]
-    if wanted is None and agent.owed is None and not isinstance(agent.state, Blocked | Unready | Conflicted):
-        return tuple(found)
+    staged = _update_step(agent, at)
     blocked: dict[str, list[Reason]] = {}
-    state = agent.state
     for reason in _reasons(agent):
         blocked.setdefault(STEP_OF_KIND.get(reason.kind, "gate"), []).append(reason)
+    if staged["state"] != "passed" and (isinstance(agent.state, Steady) or not (blocked or agent.owed)):
+        return (staged,)
+    # An update that nobody knows of is no answer where something else is.
+    found = [staged] if staged["state"] == "passed" else []
     for name in STEPS:
-        found += [_closed_step(name, reason) for reason in blocked.get(name, [])]
+        closed = [_closed_step(name, reason) for reason in blocked.get(name, [])]
+        found += closed or _passed(agent, name)
         if name in ("window", "gate"):
             opened = [answer for answer in agent.gates if isinstance(answer.verdict, Open) and _belongs(answer, name)]
             found += [_gate_step(answer) for answer in opened]
-    found += _attempt_steps(agent, state)
-    return tuple(found)
+    return (*found, *_attempt_steps(agent))
 
 
 def _closed_step(name: str, reason: Reason) -> Mapping[str, Any]:
     state = "unknown" if reason.unknown else "closed"
-    return step(name, reason.name, state, reason.kind, reason.text, reason.since, reason.until, reason.remedy)
+    text = reason.text.removeprefix(f"{reason.name}: ")
+    return step(name, reason.name, state, reason.kind, text, reason.since, reason.until, reason.remedy)
+
+
+def _passed(agent: Agent, name: str) -> list[Mapping[str, Any]]:
+    """Of what the store decides, what the agent has seen to be no obstacle."""
+    match agent.state, name:
+        case ((Blocked() | Queued()), "hold"):
+            return [step(name, "", "passed")]
+        case Queued(rank=int(), kind="queue"), "pause":
+            return [step(name, agent.policy.group, "passed")]
+        case _:
+            return []
 
 
 def _reasons(agent: Agent) -> tuple[Reason, ...]:
     match agent.state:
         case Blocked(reasons):
             return reasons
+        case Starting() | Queued() if agent.store_error is not None:
+            return (_store_away(agent, agent.store_error),)
+        case Queued(leaving=leaving) if leaving is not None:
+            return (Reason("queue", agent.policy.group, f"leaving the queue: {leaving[0].text}", agent.since.wall),)
         case Queued() as state:
-            kind = "store" if agent.store_error is not None else state.kind
-            text = agent.store_error or state.reason
-            return (Reason(kind, kind, text, agent.since.wall),)
+            behind = f", behind {listed(state.ahead)}" if state.ahead else ""
+            name = agent.policy.group if state.kind == "queue" else state.kind
+            return (Reason(state.kind, name, f"{state.reason}{behind}", agent.since.wall),)
         case Unready(kind, cause):
             return (Reason(kind, kind, cause, agent.since.wall),)
         case Conflicted(other):
-            return (Reason("identity", "identity", f"{other} uses this node's identity", agent.since.wall),)
+            remedy = "give one of the two another machine-id or [node] id"
+            return (
+                Reason("identity", "identity", f"{other} uses this node's identity", agent.since.wall, remedy=remedy),
+            )
         case _:
             return ()
+
+
+def _store_away(agent: Agent, error: str) -> Reason:
+    since = agent.store_down_since.wall if agent.store_down_since is not None else agent.since.wall
+    return Reason("store", "store", f"the store is away: {error}", since, remedy="lockctl doctor")
+
+
+def listed(names: Sequence[str], most: int = 5) -> str:
+    """Names in a sentence, at most so many."""
+    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
 
 
 def step(  # noqa: PLR0913, PLR0917 - one parameter a field of the JSON
@@ -189,14 +218,25 @@ def step(  # noqa: PLR0913, PLR0917 - one parameter a field of the JSON
 
 
 def _update_step(agent: Agent, at: Moment) -> Mapping[str, Any]:
-    wanted = wish(agent, at)
-    if agent.owed is not None and agent.owed.reason:
-        return step("update", agent.owed.provider, "passed", None, agent.owed.reason, agent.owed.since)
+    wanted, owed = wish(agent, at), agent.owed
+    if owed is not None and owed.reason:
+        need = agent.needs.get(owed.provider)
+        since = need.since if need is not None and need.since is not None else owed.since
+        return step("update", owed.provider, "passed", None, _what(owed.reason, owed.origin, owed.target), since)
     if wanted is not None:
-        return step("update", wanted.provider, "passed", None, wanted.reason, wanted.since)
+        text = _what(wanted.reason, wanted.origin, wanted.target)
+        return step("update", wanted.provider, "passed", None, text, wanted.since)
     if agent.unsure:
         return step("update", next(iter(sorted(agent.unsure))), "unknown", "provider", _unsure(agent))
+    if isinstance(agent.state, Starting) and not agent.asked_providers:
+        return step("update", "", "unknown", None, "nobody was asked yet")
     return step("update", "", "closed", None, "no update is staged")
+
+
+def _what(reason: str, origin: str | None, target: str | None) -> str:
+    """What is staged, with the versions as far as they are known."""
+    versions = [f"{word} {version}" for word, version in (("from", origin), ("to", target)) if version]
+    return ", ".join([reason, " ".join(versions)] if versions else [reason])
 
 
 def _belongs(answer: Answer, name: str) -> bool:
@@ -210,24 +250,65 @@ def _gate_step(answer: Answer) -> Mapping[str, Any]:
     return step(name, answer.name, "passed", None, verdict.reason, None, until)
 
 
-def _attempt_steps(agent: Agent, state: Any) -> list[Mapping[str, Any]]:
-    since = agent.since.wall
-    text = tell(agent).text
-    slot = step("slot", ",".join(agent.owed.limits) if agent.owed else "", "passed", None, "slot held", since)
+def _attempt_steps(agent: Agent) -> list[Mapping[str, Any]]:
+    """From the slot on: what is done, and what is being done."""
+    told, state, since, policy = tell(agent), agent.state, agent.since.wall, agent.policy
+    name = ",".join(agent.owed.limits) if agent.owed else ""
+    slot = step("slot", name, "passed", None, "slot held", agent.slot.since if agent.slot is not None else since)
+    drained = step("drain", "", "passed")
     match state:
-        case Draining() | Undoing():
-            kind = state.kind if isinstance(state, Undoing) else None
-            return [slot, step("drain", state.hook or "", "closed", kind, text, since)]
-        case Arming() | Rebooting() | Stuck():
-            kind = "stuck" if isinstance(state, Stuck) else None
-            return [slot, step("reboot", "", "closed", kind, text, since)]
+        case Draining():
+            until = since + policy.hook_timeout if state.hook else None
+            begun = state.hook_since or since
+            return [slot, step("drain", state.hook or "", "closed", told.kind, told.text, begun, until)]
+        case Undoing():
+            return [slot, step("drain", state.hook or "", "closed", state.kind, told.text, since)]
+        case Arming():
+            return [slot, drained, step("reboot", "", "closed", told.kind, told.text, since)]
+        case Rebooting():
+            until = since + policy.reboot_timeout
+            return [slot, drained, step("reboot", "", "closed", None, told.text, since, until)]
+        case Stuck():
+            remedy = "end what keeps the machine up: that is looked at again every 30 s"
+            return [slot, drained, step("reboot", "", "closed", "stuck", told.text, since, None, remedy)]
         case Verifying() | Failed():
-            unknown = bool(agent.health) and all(isinstance(answer.verdict, Unknown) for answer in agent.health)
-            return [slot, step("health", state.check, "unknown" if unknown else "closed", "health", text, since)]
+            return [slot, drained, step("reboot", "", "passed"), *_health_steps(agent, state, told.text)]
         case Releasing():
-            return [step("slot", "", "closed", "store" if agent.store_error else None, text, since)]
+            return [step("slot", name, "closed", told.kind, told.text, since)]
         case _:
             return []
+
+
+def _health_steps(agent: Agent, state: Verifying | Failed, text: str) -> list[Mapping[str, Any]]:
+    """What holds the release first, then what each check last said."""
+    since, until, remedy = agent.since.wall, None, ""
+    if isinstance(state, Verifying):
+        left = state.since + agent.policy.deadline.total_seconds() - agent.since.boottime
+        until = since + timedelta(seconds=left) if state.healthy_since is None else None
+    else:
+        remedy = "make it well: it then gives its slot back by itself"
+    unknown = bool(agent.health) and all(isinstance(answer.verdict, Unknown) for answer in agent.health)
+    what = "unknown" if unknown else "closed"
+    found = [step("health", state.check, what, "health", text, since, until, remedy)]
+    for answer in agent.health:
+        verdict = answer.verdict
+        if isinstance(verdict, Open):
+            found.append(step("health", answer.name, "passed", None, verdict.reason))
+        elif answer.name != state.check:
+            word = "unknown" if isinstance(verdict, Unknown) else "closed"
+            found.append(step("health", answer.name, word, "health", verdict.reason))
+    return found
+
+
+def blocked(listed_steps: Sequence[Mapping[str, Any]]) -> tuple[str, ...]:
+    """The closed words of what a list of steps says to wait for before the slot; later only an absent store counts."""
+    before = STEPS[: STEPS.index("slot")]
+    kinds = (
+        made["kind"]
+        for made in listed_steps
+        if made["state"] != "passed" and made["kind"] and (made["step"] in before or made["kind"] == "store")
+    )
+    return tuple(dict.fromkeys(kinds))
 
 
 def verdict(agent: Agent) -> str:

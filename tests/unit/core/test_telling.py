@@ -7,9 +7,21 @@ import pytest
 
 from locksmith.core import telling
 from locksmith.core.facts import Reason
-from locksmith.core.states import STATE_NAMES, Blocked, Queued, Releasing, Steady, Stuck, Undoing, Verifying
+from locksmith.core.states import (
+    STATE_NAMES,
+    Blocked,
+    Conflicted,
+    Draining,
+    Queued,
+    Releasing,
+    Steady,
+    Stuck,
+    Undoing,
+    Unready,
+    Verifying,
+)
 from locksmith.core.steps import STEPS
-from locksmith.core.telling import state_name, steps, tell, verdict
+from locksmith.core.telling import blocked, state_name, steps, tell, verdict
 from tests.fakes.mind import NOON, REQUEST, UPTIME, agent, at, closed, ledger, opened, owed, unknown
 from tests.unit.core.test_machine import STATES, mind_in
 
@@ -129,16 +141,95 @@ def test_the_first_step_that_is_not_passed_is_the_answer():
      ("cooldown", "gate"), ("min_uptime", "gate"), ("queue_full", "queue"), ("paused", "pause"), ("strategy", "gate")],
 )  # fmt: skip
 def test_where_a_kind_is_shown(kind, step):
-    blocked = [made for made in listed(agent(Blocked((Reason(kind, kind, "x", NOON),)))) if made[2] == "closed"]
-    assert blocked == [(step, kind, "closed")]
+    found = [made for made in listed(agent(Blocked((Reason(kind, kind, "x", NOON),)))) if made[2] == "closed"]
+    assert found == [(step, kind, "closed")]
 
 
 @pytest.mark.parametrize(
-    ("kind", "step"), [("queue", "queue"), ("paused", "pause"), ("halted", "pause"), ("store", "queue")]
+    ("kind", "step", "name"), [("queue", "queue", "web"), ("paused", "pause", "paused"), ("halted", "pause", "halted")]
 )
-def test_a_waiter_shows_what_it_waits_for(kind, step):
+def test_a_waiter_shows_what_it_waits_for(kind, step, name):
     waiting = agent(Queued(enqueued=True, kind=kind, reason="x"), ledger(owed(token=None)))
-    assert listed(waiting)[-1] == (step, kind, "closed")
+    assert listed(waiting)[-1] == (step, name, "closed")
+
+
+def test_a_waiter_says_who_is_ahead_and_what_is_no_obstacle():
+    waiting = agent(Queued(True, 7, "queue", "place 7", tuple(f"n{n}" for n in range(2, 8))), ledger(owed(token=None)))
+    assert listed(waiting)[1:] == [("hold", "", "passed"), ("pause", "web", "passed"), ("queue", "web", "closed")]
+    assert steps(waiting, at())[-1]["reason"] == "place 7, behind n2, n3, n4, n5, n6 and 1 more"
+
+
+def test_who_leaves_the_queue_says_for_what():
+    leaving = mind_in("leaving").agent
+    assert steps(leaving, at())[-1]["reason"] == "leaving the queue: not now"
+
+
+@pytest.mark.parametrize("name", ["starting", "queued", "standing", "draining", "arming", "releasing"])
+def test_an_absent_store_is_the_answer_where_it_is_needed(name):
+    mind = mind_in(name, **AWAY).agent
+    (first,) = [step for step in steps(mind, at()) if step["state"] != "passed"]
+    assert first["kind"] == "store"
+    assert blocked(steps(mind, at())) == ("store",)
+
+
+def test_the_words_of_blocked_are_those_of_the_list():
+    reasons = (
+        Reason("window", "windows", "shut", NOON),
+        Reason("gate", "a", "x", NOON),
+        Reason("gate", "b", "y", NOON),
+    )
+    assert blocked(steps(agent(Blocked(reasons)), at())) == ("window", "gate")
+    for name in ("steady", "rebooting", "stuck", "undoing", "verifying", "failed"):
+        assert blocked(steps(mind_in(name).agent, at())) == ()
+
+
+@pytest.mark.parametrize(
+    ("state", "kind"), [(Unready("provider", "none"), "provider"), (Unready("journal", "full"), "journal"),
+                        (Conflicted("twin"), "identity"), (Blocked((Reason("maintenance", "m", "x", NOON),)), "maintenance")],
+)  # fmt: skip
+def test_without_an_update_what_forbids_every_act_is_the_answer(state, kind):
+    (only,) = [step for step in steps(agent(state, needs={}), at()) if step["state"] != "passed"]
+    assert only["kind"] == kind
+
+
+def test_nobody_was_asked_yet():
+    assert listed(agent(None, needs={}, asked_providers=False)) == [("update", "", "unknown")]
+
+
+def test_an_update_says_since_when_and_from_what_to_what():
+    (update,) = steps(agent(Steady()), at())
+    assert (update["reason"], update["since"]) == ("file: linux-image, from v1 to v2", "2026-03-01T11:00:00Z")
+    (update, *_) = steps(agent(Draining(), ledger(owed(target="v2"))), at())
+    assert (update["reason"], update["since"]) == ("file: linux-image, to v2", "2026-03-01T11:00:00Z")
+
+
+def test_a_name_is_not_said_twice():
+    (*_, gate) = steps(agent(Blocked((Reason("gate", "backup", "backup: running", NOON),))), at())
+    assert (gate["name"], gate["reason"]) == ("backup", "running")
+
+
+def test_a_hook_says_since_when_and_until_when_all_must_be_done():
+    state = Draining("20-b", ("20-b",), hook_since=NOON)
+    drain = steps(agent(state, ledger(owed())), at())[-1]
+    assert (drain["name"], drain["since"], drain["until"]) == ("20-b", "2026-03-01T12:00:00Z", "2026-03-01T12:09:00Z")
+
+
+def test_a_reboot_says_when_it_is_given_up():
+    reboot = steps(mind_in("rebooting").agent, at())[-1]
+    assert (reboot["since"], reboot["until"]) == ("2026-03-01T11:59:00Z", "2026-03-01T12:14:00Z")
+    assert steps(mind_in("stuck").agent, at())[-1]["reason"] == "the reboot does not come: refused"
+
+
+def test_health_says_each_check_and_the_deadline():
+    health = (opened("db", "health"), closed("app", "health"), unknown("web", "health"))
+    state = Verifying(UPTIME - 120, pending=(), problem="not now", check="app")
+    found = [made for made in steps(agent(state, ledger(owed()), health=health), at()) if made["step"] == "health"]
+    assert [(made["name"], made["state"]) for made in found] == [
+        ("app", "closed"),
+        ("db", "passed"),
+        ("web", "unknown"),
+    ]
+    assert found[0]["until"] == "2026-03-01T12:08:00Z"
 
 
 @pytest.mark.parametrize(
