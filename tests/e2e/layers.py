@@ -4,6 +4,8 @@
     python-KEY    what locksmith depends on, installed by pip for that Debian's Python
     product-KEY   locksmith of this tree: the package, its programs, and deploy/
 
+`python -m tests.e2e.layers` makes them; a test asks `layers()`.
+
 The one idea: a layer is named by a digest of all that it was made from, so that none is ever out of date, and a change of the
 tree costs a second, not a debootstrap. A node lays a writable layer of its own over them (see `container`).
 """
@@ -262,3 +264,18 @@ def _run(command: Sequence[str], what: str, seconds: int, environment: Mapping[s
         raise ContainersMissing(f"{what} failed: {error}") from error
     if done.returncode != 0:
         raise ContainersMissing(f"{what} failed (exit code {done.returncode}): {done.stdout[-1500:].strip()}")
+
+
+def main() -> int:
+    """Make what is not there yet; 1 when this machine cannot."""
+    try:
+        print(" ".join(map(str, layers())))
+    except ServerMissing as error:
+        bar = "*" * 100
+        print(f"{bar}\n{error}\n{bar}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
