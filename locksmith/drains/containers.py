@@ -159,12 +159,13 @@ class ContainersDrain:
 
     def _owed(self) -> tuple[Stopped, ...]:
         document = self._kept.read() or {}
-        found = document.get("containers")
-        return tuple(
-            Stopped(str(each.get("id")), str(each.get("name")), int(each.get("place", LAST)), bool(each.get("sure")))
-            for each in (found if isinstance(found, list) else [])
-            if isinstance(each, dict)
-        )
+        try:
+            return tuple(
+                Stopped(str(each["id"]), str(each["name"]), int(each["place"]), bool(each["sure"]))
+                for each in document.get("containers", [])
+            )
+        except (KeyError, TypeError, ValueError):
+            raise self._kept.damaged() from None
 
     def _write(self, owed: Iterable[Stopped]) -> None:
         entries: list[dict[str, Any]] = [

@@ -28,8 +28,12 @@ class Kept:
         except (ValueError, RecursionError):
             document = None
         if not isinstance(document, dict):
-            raise Damaged(f"{self.path} is damaged: take back by hand what it was for, then remove it")
+            raise self.damaged()
         return document
+
+    def damaged(self) -> Damaged:
+        """The error for a content that makes no sense."""
+        return Damaged(f"{self.path} is damaged: take back by hand what it was for, then remove it")
 
     def write(self, document: dict[str, Any]) -> None:
         """Durable when it comes back. Raises Damaged."""

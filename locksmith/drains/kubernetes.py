@@ -19,7 +19,7 @@ from locksmith.drains.ending import Done, Ending, NotDone, Patience, Say
 from locksmith.drains.pods import Pod, PodRules, Sorted, sort
 from locksmith.host.clock import Clock
 from locksmith.host.identity import KERNEL_BOOT_ID
-from locksmith.host.kube import Document, KubeApi, Trouble, mapping, object_path
+from locksmith.host.kube import Document, KubeApi, Trouble, mapping, object_path, objects
 from locksmith.host.kube_node import LEASE_GROUP, LEASE_NAMESPACE, Ready, readiness
 from locksmith.host.kubeconfig import Access
 
@@ -240,8 +240,8 @@ def uncordon_patch(node: Document) -> Document:
 
 def eviction_version(resources: Document) -> str | NotDone:
     """From the APIResourceList of `v1`. Before the group stood there (1.4 and older) it was policy/v1beta1."""
-    for resource in resources.get("resources") or []:
-        if isinstance(resource, dict) and resource.get("name") == "pods/eviction":
+    for resource in objects(resources, "resources"):
+        if resource.get("name") == "pods/eviction":
             group, version = resource.get("group"), resource.get("version")
             return f"{group}/{version}" if group and version else "policy/v1beta1"
     return NotDone("this Kubernetes API has no evictions, and pods are not deleted past their disruption budgets")

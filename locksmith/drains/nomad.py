@@ -84,8 +84,7 @@ class NomadDrain:
             self._say(f"node {name} is being drained by somebody else, and stays so")
             return None
         eligible = was_eligible(node, kept) if by_us else node.get("SchedulingEligibility") == "eligible"
-        if not by_us:
-            self._kept.write({"v": 1, "node": name, "eligible": eligible})
+        self._kept.write({"v": 1, "node": name, "eligible": eligible})
         spec = {"Deadline": rules.deadline // MICROSECOND * 1000, "IgnoreSystemJobs": not rules.system_jobs}
         meta = {META: self._token, WAS_ELIGIBLE: str(eligible).lower(), "message": "reboot by locksmith"}
         answer = self._change(name, {"DrainSpec": spec, "MarkEligible": False, "Meta": meta})
@@ -183,7 +182,9 @@ def running_of(allocations: Any, *, system_jobs: bool) -> tuple[str, ...]:
     """The names of the allocations that still run and that the drain is to end."""
     found = []
     for each in allocations if isinstance(allocations, list) else []:
-        job = each.get("Job") if isinstance(each, dict) else None
+        if not isinstance(each, dict):
+            continue
+        job = each.get("Job")
         kind = job.get("Type") if isinstance(job, dict) else None
         if each.get("ClientStatus") in ("pending", "running") and (system_jobs or kind != "system"):
             found.append(str(each.get("Name") or each.get("ID")))

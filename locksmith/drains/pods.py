@@ -14,7 +14,7 @@ from datetime import datetime, timedelta
 from typing import Any, Literal
 
 from locksmith.core.durations import parse_rfc3339
-from locksmith.host.kube import mapping
+from locksmith.host.kube import mapping, objects
 
 Choice = Literal["refuse", "evict", "leave"]
 MIRROR = "kubernetes.io/config.mirror"
@@ -88,8 +88,7 @@ def _no_matter(pod: Mapping[str, Any]) -> bool:
 
 def _losses(pod: Mapping[str, Any], rules: PodRules) -> list[tuple[Choice, str]]:
     found: list[tuple[Choice, str]] = []
-    volumes = mapping(pod, "spec").get("volumes") or []
-    if any(isinstance(volume, dict) and volume.get("emptyDir") is not None for volume in volumes):
+    if any(volume.get("emptyDir") is not None for volume in objects(mapping(pod, "spec"), "volumes")):
         found.append((rules.emptydir, "has an emptyDir, whose data an eviction deletes (--emptydir evict or leave)"))
     if not _controller(pod):
         found.append((rules.bare, "has no controller that would start it elsewhere (--bare evict or leave)"))
@@ -97,8 +96,8 @@ def _losses(pod: Mapping[str, Any], rules: PodRules) -> list[tuple[Choice, str]]
 
 
 def _controller(pod: Mapping[str, Any]) -> str:
-    for owner in mapping(pod, "metadata").get("ownerReferences") or []:
-        if isinstance(owner, dict) and owner.get("controller"):
+    for owner in objects(mapping(pod, "metadata"), "ownerReferences"):
+        if owner.get("controller"):
             return str(owner.get("kind") or "")
     return ""
 

@@ -76,7 +76,7 @@ class KubeApi:
             page = self.get(path, wanted)
             if isinstance(page, Trouble):
                 return page
-            items += [item for item in page.get("items") or [] if isinstance(item, dict)]
+            items += objects(page, "items")
             more = mapping(page, "metadata").get("continue")
             if not more:
                 return items
@@ -124,7 +124,7 @@ class KubeApi:
     def _refused(self, answer: Response, said: Document) -> Trouble:
         status = answer.status
         details = mapping(said, "details")
-        causes = [cause for cause in details.get("causes") or [] if isinstance(cause, dict)]
+        causes = objects(details, "causes")
         words = [str(said.get("message") or ""), *(str(cause.get("message") or "") for cause in causes)]
         text = printable(" ".join(word for word in words if word)) or _phrase(status)
         remedy = ""
@@ -154,6 +154,12 @@ def mapping(document: Mapping[str, Any], *keys: str) -> Document:
     for key in keys:
         found = found.get(key) if isinstance(found, dict) else None
     return found if isinstance(found, dict) else {}
+
+
+def objects(document: Mapping[str, Any], key: str) -> list[Document]:
+    """The objects in the list that stands there, or none."""
+    found = document.get(key)
+    return [each for each in found if isinstance(each, dict)] if isinstance(found, list) else []
 
 
 def _phrase(status: int) -> str:

@@ -13,7 +13,7 @@ from datetime import datetime
 from typing import Any
 
 from locksmith.core.durations import parse_rfc3339, rfc3339
-from locksmith.host.kube import mapping
+from locksmith.host.kube import mapping, objects
 from locksmith.host.outcome import printable
 
 LEASE_NAMESPACE = "kube-node-lease"
@@ -57,11 +57,8 @@ def readiness(
 
 
 def _condition(node: Mapping[str, Any]) -> dict[str, Any] | None:
-    conditions = mapping(node, "status").get("conditions") or []
-    for condition in conditions if isinstance(conditions, list) else []:
-        if isinstance(condition, dict) and condition.get("type") == "Ready":
-            return condition
-    return None
+    conditions = objects(mapping(node, "status"), "conditions")
+    return next((each for each in conditions if each.get("type") == "Ready"), None)
 
 
 def _time(value: object) -> datetime | None:

@@ -202,8 +202,11 @@ def test_the_grace_period_is_the_engines_business(engine, containers):
     assert stop.query == {"t": "7"}
 
 
-def test_a_file_that_is_damaged_is_told(kept, containers):
+@pytest.mark.parametrize(
+    "text", ["{", "[]", '{"containers": 1}', '{"containers": [{"id": "a"}]}', '{"containers": [1]}']
+)
+def test_a_file_that_is_damaged_is_told(kept, containers, text):
     kept.path.parent.mkdir(parents=True)
-    kept.path.write_text("{")
+    kept.path.write_text(text)
     with pytest.raises(Damaged, match="is damaged: take back by hand"):
         containers().start()

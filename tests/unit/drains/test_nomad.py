@@ -149,6 +149,15 @@ def test_a_lost_file_is_made_up_for_by_the_token(nomad, make, kept):
     assert nomad.node["SchedulingEligibility"] == "eligible"
 
 
+@pytest.mark.parametrize("nomad", [True], indirect=True)
+def test_a_lost_file_is_written_again(nomad, make, kept):
+    nomad.node["SchedulingEligibility"] = "ineligible"
+    make().drain(RULES)
+    kept.remove()
+    make().drain(RULES)
+    assert kept.read() == {"v": 1, "node": NODE, "eligible": False}
+
+
 def test_it_is_written_before_it_is_done(nomad, make, kept):
     nomad.fault("POST", 403, document="Permission denied")
     ending = make().drain(RULES)
