@@ -4,9 +4,8 @@ import os
 import sys
 import uuid
 from collections.abc import Callable, Mapping
-from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn, assert_never
+from typing import NoReturn, assert_never
 
 from locksmith.assemble_updates import updates
 from locksmith.config_checks import InhibitorsSpec
@@ -17,11 +16,6 @@ from locksmith.host import identity
 from locksmith.host.files import write_durably
 from locksmith.host.system import System
 from locksmith.rebooters import Accepted, Idle, NotAccepted, Rebooter
-
-if TYPE_CHECKING:
-    from locksmith.host.bus import Bus
-
-_LOGIND_LIMIT = timedelta(seconds=5)
 
 
 def rebooter(config: Config, boot: str, system: System) -> Rebooter:
@@ -43,7 +37,7 @@ def rebooter(config: Config, boot: str, system: System) -> Rebooter:
 
 
 def _by_systemd(config: Config, boot: str, system: System) -> Rebooter:
-    """Through logind when it is wanted or answers, else systemctl; an rpm-ostree system may have to finalize first."""
+    """Through logind, which is asked at the moment of the reboot; an rpm-ostree system may have to finalize first."""
     from locksmith.host.bus import Bus
     from locksmith.rebooters.logind import LogindRebooter
     from locksmith.rebooters.method import Methods
@@ -53,30 +47,24 @@ def _by_systemd(config: Config, boot: str, system: System) -> Rebooter:
     methods = Methods(settings.method, system)
     ignore = [who for gate in config.gates if isinstance(gate, InhibitorsSpec) for who in gate.ignore]
     honour = settings.inhibitors == "honour"
-    bus = Bus()
-    inner: LogindRebooter | SystemctlRebooter
-    if settings.kind == "logind" or (settings.kind == "auto" and _answers(bus)):
+    by_command = SystemctlRebooter(system, methods=methods, honour_inhibitors=honour, ignore=ignore)
+    inner: LogindRebooter | SystemctlRebooter = by_command
+    if settings.kind != "systemctl":
         inner = LogindRebooter(
-            bus, system, methods=methods, honour_inhibitors=honour, ignore=ignore, run_dir=run_dir, boot=boot
+            Bus(),
+            system,
+            methods=methods,
+            otherwise=by_command if settings.kind == "auto" else None,
+            honour_inhibitors=honour,
+            ignore=ignore,
+            run_dir=run_dir,
+            boot=boot,
         )
-    else:
-        inner = SystemctlRebooter(system, methods=methods, honour_inhibitors=honour, ignore=ignore)
     if any(isinstance(spec, ProgramUpdate) and spec.program == "rpm-ostree" for spec in updates(config)):
         from locksmith.rebooters.rpm_ostree import FinalizingRebooter
 
         return FinalizingRebooter(inner, run_dir, boot, system, blocked=inner.blocked)
     return inner
-
-
-def _answers(bus: "Bus") -> bool:
-    from locksmith.host.bus import BusError
-    from locksmith.host.logind import Logind
-
-    try:
-        Logind(bus, _LOGIND_LIMIT).preparing_for_shutdown()
-    except BusError:
-        return False
-    return True
 
 
 def _next_boot(boot_id_file: Path) -> Callable[[str, Mapping[str, str]], Accepted | NotAccepted]:

@@ -44,7 +44,7 @@ def provider(spec: Update, run_dir: Path) -> Provider:
             from locksmith.host.bus import Bus
             from locksmith.updates.update_engine import UpdateEngine
 
-            return UpdateEngine(name, Bus(), timeout=timeout, memory=run_dir / f"{name}.json")
+            return UpdateEngine(name, Bus(), timeout=timeout, memory=run_dir / f"update-engine-{name}.json")
         case ProgramUpdate():
             return _program(spec)
         case TransactionalUpdate(name, path):

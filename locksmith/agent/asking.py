@@ -12,6 +12,8 @@ from locksmith.checks import Check, Occasion, Remembering, Stage
 from locksmith.checks.window import WindowCheck
 from locksmith.core.facts import Policy
 from locksmith.core.ledger import Owed
+from locksmith.core.states import Agent
+from locksmith.core.turn import reason_now
 from locksmith.core.verdict import Answer, Open
 from locksmith.errors import Damaged
 from locksmith.hooks import HookContext
@@ -19,17 +21,17 @@ from locksmith.hooks import HookContext
 log = logging.getLogger("locksmith.agent")
 
 
-def ask_gates(body: Body, owed: Owed | None, stage: Stage, *, courtesies: bool) -> tuple[Answer, ...]:
+def ask_gates(body: Body, agent: Agent, stage: Stage, *, courtesies: bool) -> tuple[Answer, ...]:
     """What all gates say; the courtesies only when the others are open."""
-    answers = _ask(body, body.gates, owed, stage)
+    answers = _ask(body, body.gates, agent, stage)
     if courtesies and all(isinstance(answer.verdict, Open) for answer in answers):
-        answers += _ask(body, body.courtesies, owed, stage)
+        answers += _ask(body, body.courtesies, agent, stage)
     return answers
 
 
-def ask_health(body: Body, owed: Owed | None) -> tuple[Answer, ...]:
+def ask_health(body: Body, agent: Agent) -> tuple[Answer, ...]:
     """What all health checks say."""
-    return _ask(body, body.health, owed, "health")
+    return _ask(body, body.health, agent, "health")
 
 
 def remember(body: Body, owed: Owed) -> None:
@@ -42,22 +44,23 @@ def remember(body: Body, owed: Owed) -> None:
                 log.warning("health check %s cannot note what is so before the reboot: %s", check.name, error)
 
 
-def hook_context(policy: Policy, owed: Owed | None, stage: str) -> HookContext:
-    """What hooks and commands are told about the attempt."""
+def hook_context(policy: Policy, owed: Owed | None, stage: str, wanted: str = "") -> HookContext:
+    """What hooks and commands are told about the attempt; `wanted` is why there is to be one."""
     return HookContext(
         node=policy.home.node,
         group=owed.group if owed else policy.group,
         token=str(owed.token) if owed and owed.token is not None else "",
-        reason=owed.reason if owed else "",
+        reason=owed.reason if owed else wanted,
         origin=owed.origin if owed else None,
         target=owed.target if owed else None,
         stage=stage,
     )
 
 
-def _ask(body: Body, checks: Sequence[Check], owed: Owed | None, stage: Stage) -> tuple[Answer, ...]:
+def _ask(body: Body, checks: Sequence[Check], agent: Agent, stage: Stage) -> tuple[Answer, ...]:
+    owed = agent.owed
     # For commands the word is as it always was: they are told what they are, not how far the attempt is.
-    context = hook_context(body.policy, owed, "health" if stage == "health" else "gate")
+    context = hook_context(body.policy, owed, "health" if stage == "health" else "gate", reason_now(agent))
     answers = []
     for check in checks:
         now = body.actor.clock.wall()

@@ -101,9 +101,9 @@ class Hands:
             case do.AskProviders():
                 return ev.ProvidersAnswered(tuple(provider.ask() for provider in body.providers))
             case do.AskGates(stage, courtesies):
-                return ev.GatesAnswered(stage, ask_gates(body, owed, cast("CheckStage", stage), courtesies=courtesies))
+                return ev.GatesAnswered(stage, ask_gates(body, agent, cast("CheckStage", stage), courtesies=courtesies))
             case do.AskHealth():
-                return ev.HealthAnswered(ask_health(body, owed))
+                return ev.HealthAnswered(ask_health(body, agent))
             case do.UnwatchHolder():
                 self._unwatch()
                 return None

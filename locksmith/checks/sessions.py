@@ -82,13 +82,13 @@ class SessionsCheck:
         try:
             people = [session for session in self._logind.sessions() if session.at_terminal]
         except BusError as error:
-            return self._nobody_knows(error, round_, occasion, now)
+            return self._nobody_knows(error, round_, now)
         if not people:
             return self._spend(round_, now, "nobody is logged in on a terminal")
         if round_.spent is None and occasion.stage == "queue" and self._is_waiting(round_, occasion, now):
             self._tell(people, round_, occasion, now)
             reason = f"{_names(people)} may log out until {_shown(round_.until)}"
-            return Closed(reason, occasion.now + AGAIN)
+            return Closed(reason, round_.until, AGAIN)
         verdict = self._spend(round_, now, f"told, and not waited for: {_names(people)}")
         self._tell(people, round_, occasion, now)
         return verdict
@@ -116,12 +116,12 @@ class SessionsCheck:
             round_.spent = now
         return Open(reason)
 
-    def _nobody_knows(self, error: BusError, round_: _Round, occasion: Occasion, now: float) -> Verdict:
+    def _nobody_knows(self, error: BusError, round_: _Round, now: float) -> Verdict:
         if is_missing(error, self._system):
             return self._spend(round_, now, f"no logind, so nobody can be told: {error}")
         if round_.spent is not None:
             return Open(f"the grace is spent; nobody can be told now: {error}")
-        return Unknown(f"logind does not say who is logged in: {error}", occasion.now + AGAIN)
+        return Unknown(f"logind does not say who is logged in: {error}", again=AGAIN)
 
     def _tell(self, people: Sequence[Session], round_: _Round, occasion: Occasion, now: float) -> None:
         """Each session once what comes, and all of them once that it comes now."""

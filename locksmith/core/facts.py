@@ -103,7 +103,10 @@ class HoldFact:
 
 @dataclass(frozen=True, slots=True)
 class Reason:
-    """One thing that stands between this node and its reboot. `kind` is a closed word of `blocked`."""
+    """One thing that stands between this node and its reboot. `kind` is a closed word of `blocked`.
+
+    `again`: it is worth asking after so long, whatever `until` says.
+    """
 
     kind: str
     name: str
@@ -112,3 +115,4 @@ class Reason:
     until: datetime | None = None
     remedy: str = ""
     unknown: bool = False
+    again: timedelta | None = None

@@ -6,7 +6,7 @@ from typing import Any
 
 from locksmith.core import keys
 from locksmith.core.effects import AskGates, Effect, Recover
-from locksmith.core.facts import Moment, Reason, Strategy
+from locksmith.core.facts import Moment, Reason, RequestFact, Strategy
 from locksmith.core.ledger import Owed, Stage
 from locksmith.core.needs import Need
 from locksmith.core.states import Agent, Blocked, Starting, State, Steady, Unready
@@ -101,24 +101,39 @@ def wish(agent: Agent, at: Moment) -> Wish | None:
     """What is wanted; an update that the loop guard blocks only where nothing else is."""
     request = agent.request
     ignore = request.ignore if request is not None else ()
-    needs = sorted(agent.needs.values(), key=lambda need: need.provider)
-    fresh = [need for need in needs if not is_guarded(agent, need)] or needs
+    fresh = _fresh(agent)
     if request is None and not fresh:
         return None
-    texts = [f"{need.provider}: {need.reason}" for need in fresh]
-    if request is not None:
-        texts.append(f"asked by {request.by}: {request.reason}" if request.reason else f"asked by {request.by}")
-    first = fresh[0] if fresh else None
+    # Of several that name the same update, one that knows the version can tell a rollback afterwards.
+    first = next((need for need in fresh if need.target is not None), fresh[0] if fresh else None)
     return Wish(
         first.provider if first else REQUEST,
         first.fingerprint if first else (request.identity if request else ""),
-        "; ".join(texts),
+        _told(fresh, request),
         first.origin if first else None,
         first.target if first else None,
         (first.since if first else None) or (request.since if request else at.wall),
         request.identity if request else None,
         ignore,
     )
+
+
+def reason_now(agent: Agent) -> str:
+    """Why this node should reboot, in words, also before there is an attempt; "" when there is no reason."""
+    return _told(_fresh(agent), agent.request)
+
+
+def _fresh(agent: Agent) -> list[Need]:
+    """The updates that a reboot is wanted for, by provider: guarded ones only where there is no other."""
+    needs = sorted(agent.needs.values(), key=lambda need: need.provider)
+    return [need for need in needs if not is_guarded(agent, need)] or needs
+
+
+def _told(needs: list[Need], request: RequestFact | None) -> str:
+    texts = [f"{need.provider}: {need.reason}" for need in needs]
+    if request is not None:
+        texts.append(f"asked by {request.by}: {request.reason}" if request.reason else f"asked by {request.by}")
+    return "; ".join(texts)
 
 
 def is_due(agent: Agent) -> bool:
@@ -208,7 +223,8 @@ def gate_reasons(agent: Agent, answers: tuple[Answer, ...], ignore: tuple[str, .
         unknown = isinstance(verdict, UnknownVerdict)
         started = since(agent, f"{answer.kind}/{answer.name}", at)
         text = f"{answer.name}: {verdict.reason}"
-        found.append(Reason(answer.kind, answer.name, text, started, verdict.retry_at, answer.remedy, unknown))
+        until, again = verdict.retry_at, verdict.again
+        found.append(Reason(answer.kind, answer.name, text, started, until, answer.remedy, unknown, again))
     return found
 
 
@@ -223,6 +239,8 @@ def block(agent: Agent, reasons: list[Reason], at: Moment) -> Agent:
         # An end that has passed, and still blocks, wakes nobody: a clock that is not trusted must not make a busy loop.
         if reason.until is not None and reason.until > at.wall:
             wake = min(wake, at.boottime + max(0.05, (reason.until - at.wall).total_seconds()))
+        if reason.again is not None:
+            wake = min(wake, at.boottime + max(1.0, reason.again.total_seconds()))
     return go(agent, Blocked(tuple(reasons)), at, reason_since=kept, wake_at=wake)
 
 

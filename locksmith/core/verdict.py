@@ -6,7 +6,7 @@ safe side everywhere: it is never open.
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,18 +19,23 @@ class Open:
 
 @dataclass(frozen=True, slots=True)
 class Closed:
-    """It stands in the way; for health: not well. `retry_at` is when asking again makes sense."""
+    """It stands in the way; for health: not well. `retry_at` is when that may end, and people are told so.
+
+    `again`: ask after so long already, for it may end before; that is nobody's business but the agent's.
+    """
 
     reason: str
     retry_at: datetime | None = None
+    again: timedelta | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Unknown:
-    """No answer could be had: counts as closed, and is shown as unknown."""
+    """No answer could be had: counts as closed, and is shown as unknown. `retry_at` and `again` are as in Closed."""
 
     reason: str
     retry_at: datetime | None = None
+    again: timedelta | None = None
 
 
 Verdict = Open | Closed | Unknown

@@ -3,7 +3,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from locksmith.checks import Check, Occasion
-from locksmith.checks.sessions import SessionsCheck
+from locksmith.checks.sessions import AGAIN, SessionsCheck
 from locksmith.core.verdict import Closed, Open, Unknown
 from locksmith.host.bus import BusDenied, MethodFailed, NoAnswer, NoBus, NoService
 from locksmith.host.logind import MANAGER
@@ -71,7 +71,7 @@ def test_the_grace_is_spent_and_then_over(room):
     check = room.check()
     room.people("alice", "bob")
     reason = "alice (pts/alice), bob (pts/bob) may log out until 2026-01-01T00:05:00Z"
-    assert ask(room, check, LOCKSMITH_REASON="kernel") == Closed(reason, NOW + timedelta(seconds=5))
+    assert ask(room, check, LOCKSMITH_REASON="kernel") == Closed(reason, NOW + timedelta(minutes=5), AGAIN)
     [(ttys, words)] = room.heard()
     assert ttys == ["pts/alice", "pts/bob"]
     assert "at 2026-01-01T00:05:00Z, or as soon as everybody has logged out" in words

@@ -9,6 +9,7 @@ from locksmith.core import events as ev
 from locksmith.core.ledger import Stage
 from locksmith.core.needs import Need, NeedUnknown, NotNeeded
 from locksmith.core.states import Blocked, Draining, Queued, Starting, Steady, Undoing
+from locksmith.core.turn import reason_now
 from tests.fakes.mind import (
     NEXT_BOOT,
     NOON,
@@ -198,3 +199,20 @@ def test_an_update_that_became_another_one_keeps_its_place():
     assert isinstance(mind.state, Queued)
     assert mind.state.leaving is None
     assert mind.agent.needs[TOOL].since == NOON.replace(hour=11)
+
+
+def test_a_need_that_knows_its_target_speaks_for_all():
+    """It alone can tell afterwards that the machine came back as it was."""
+    mind = queued(flag(), tool())
+    assert (mind.owed.provider, mind.owed.origin, mind.owed.target) == (TOOL, OLD, NEW)
+    assert mind.owed.reason == "flag: linux-image; needrestart: linux-image"
+
+
+def test_why_is_known_before_there_is_an_attempt():
+    mind = Mind(agent(Steady(), ledger(), needs={}))
+    assert reason_now(mind.agent) == ""
+    mind.hear(says(flag(), tool()))
+    assert reason_now(mind.agent) == "flag: linux-image; needrestart: linux-image"
+    mind = Mind(agent(Steady(), ledger(spent={FLAG: "flag-1"}), needs={}))
+    mind.hear(says(flag(), tool()))
+    assert reason_now(mind.agent) == "needrestart: linux-image"

@@ -12,6 +12,7 @@ from locksmith.core.facts import HoldFact, Reason, Strategy
 from locksmith.core.ledger import Stage
 from locksmith.core.needs import NeedUnknown
 from locksmith.core.states import Blocked, Draining, Queued, Releasing, Starting, Steady, Unready
+from locksmith.core.verdict import Answer, Closed
 from tests.fakes.mind import (
     NODE,
     NOON,
@@ -305,6 +306,17 @@ def test_a_request_overrides_the_loop_guard():
     mind.hear(ev.GatesAnswered("queue", ()))
     assert isinstance(mind.state, Queued)
     assert mind.owed.request == "req-1"
+
+
+def test_a_gate_may_be_worth_asking_again_before_it_is_known_to_end():
+    """People may leave before their time is over; the end that is told stays the same."""
+    mind = asked()
+    until = NOON + timedelta(hours=1)
+    mind.hear(ev.GatesAnswered("queue", (Answer("people", "gate", Closed("alice", until, timedelta(seconds=5))),)))
+    assert mind.agent.wake_at == mind.moment.boottime + 5
+    assert [reason.until for reason in mind.state.reasons] == [until]
+    mind.hear(ev.GatesAnswered("queue", (Answer("people", "gate", Closed("alice", again=timedelta(0))),)))
+    assert mind.agent.wake_at == mind.moment.boottime + 1, "never a busy loop"
 
 
 # ------------------------------------------------------------------------------------------------ courtesies
