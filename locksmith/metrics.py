@@ -8,8 +8,7 @@ loop is never kept waiting.
 """
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from datetime import datetime
+from collections.abc import Callable, Iterator, Mapping
 from typing import Protocol
 
 from locksmith.agent.body import Body

@@ -154,14 +154,22 @@ def store_seen(actor: Actor) -> StoreSeen:
 def status(actor: Actor, group: str) -> GroupStatus:
     """One group, which need not exist. Raises Corrupt, Denied when its settings are hidden from us, StoreError."""
     wanted = [keys.guard(keys.group_limit(group)), keys.brake(group)]
-    view = _visible(actor, look(actor.store, wanted, [keys.queue(group), keys.OWNERS]))
+    view = visible(actor, look(actor.store, wanted, [keys.queue(group), keys.OWNERS]))
     return _status(actor, view, group, [held for held in _holders(view) if held.holder.group == group])
 
 
 def status_all(actor: Actor) -> tuple[GroupStatus, ...]:
     """Every group that has a guard, holders, tickets or a brake, by name. Raises Corrupt, Denied, StoreError."""
-    guards = keys.guard(keys.group_limit(""))
-    view = _visible(actor, look(actor.store, (), [guards, keys.BRAKES, keys.QUEUES, keys.OWNERS]))
+    return status_in(actor, visible(actor, look(actor.store, (), STATUS_PREFIXES)))
+
+
+STATUS_PREFIXES = (keys.guard(keys.group_limit("")), keys.BRAKES, keys.QUEUES, keys.OWNERS)
+"""What a snapshot must have read for `status_in`."""
+
+
+def status_in(actor: Actor, view: View) -> tuple[GroupStatus, ...]:
+    """The same, from a snapshot that was taken for more than this. Raises Corrupt."""
+    guards = STATUS_PREFIXES[0]
     holders: dict[str, list[Held]] = {}
     for held in _holders(view):
         holders.setdefault(held.holder.group, []).append(held)
@@ -190,8 +198,11 @@ def groups(actor: Actor) -> tuple[GroupSummary, ...]:
     )
 
 
-def _visible(actor: Actor, view: View) -> View:
-    """Consul leaves out what may not be read, in silence: an empty answer is not believed before it was asked."""
+def visible(actor: Actor, view: View) -> View:
+    """Consul leaves out what may not be read, in silence: an empty answer is not believed before it was asked.
+
+    Raises Denied, StoreError.
+    """
     if view.config is None:
         actor.store.probe(keys.CFG)
     return view
