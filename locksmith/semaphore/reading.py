@@ -14,8 +14,9 @@ from locksmith.core.admission import Waiting, ordered
 from locksmith.core.documents import Brake, Guard, Holder, Pause, Phase, Ticket
 from locksmith.semaphore.actor import Actor, View, look
 from locksmith.semaphore.claiming import Held
+from locksmith.semaphore.explanation import Explanation, Step
 from locksmith.semaphore.registry import NodeLine, NodeRef, nodes, resolve
-from locksmith.semaphore.why import Explanation, Step, why
+from locksmith.semaphore.why import why
 
 __all__ = [
     "Explanation",

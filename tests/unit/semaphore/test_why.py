@@ -96,7 +96,7 @@ def test_no_reboot_needed(case: Case, world: World) -> None:
 def test_a_gate_is_the_answer(case: Case) -> None:
     case.say(NEEDED, BACKUP)
     answer = case.ask()
-    assert (answer.verdict, answer.summary) == ("waiting", "host-n2 waits: backup runs")
+    assert (answer.verdict, answer.summary) == ("waiting", "host-n2 waits: backup: backup runs")
     assert [step.step for step in answer.steps] == ["update", "hold", "gate", "pause"]
     gate = answer.steps[2]
     assert (gate.name, gate.state, gate.kind, gate.remedy) == ("backup", "closed", "gate", "wait")
