@@ -208,9 +208,13 @@ class FleetReader:
             self._ended(fleet, began, problem, kind)
 
     def _ended(self, fleet: Fleet | None, began: float, problem: str, kind: str) -> None:
+        state = self._state
+        before = state.problem  # written by this thread alone
+        if fleet is None and before != problem:
+            log.warning("the fleet cannot be read: %s", problem, extra={"kind": kind})
+        if fleet is not None and before is not None:
+            log.info("the fleet can be read again")
         with self._changed:
-            state = self._state
-            before = state.problem
             state.took = self._monotonic() - began
             if fleet is not None:
                 state.totals = state.totals.after(fleet)
@@ -220,7 +224,3 @@ class FleetReader:
                 state.errors[kind] = state.errors.get(kind, 0) + 1
             state.reading = False
             self._changed.notify_all()
-        if fleet is None and before != problem:
-            log.warning("the fleet cannot be read: %s", problem, extra={"kind": kind})
-        if fleet is not None and before is not None:
-            log.info("the fleet can be read again")

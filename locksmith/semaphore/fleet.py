@@ -53,7 +53,7 @@ class FleetWatch:
 
         Raises Corrupt when a guard, brake, ticket or holder cannot be read; Denied, WrongStore, StoreError.
         """
-        rings = keys.entries(keys.group_limit(""))
+        rings = f"{keys.ENTRIES}{keys.group_limit('')}"
         view = visible(self.actor, look(self.actor.store, (), (*STATUS_PREFIXES, keys.RECORDS, rings)))
         if view.config is not None and not self._confirmed:
             confirm_cluster(self.actor.store, view.config)
