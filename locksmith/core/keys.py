@@ -16,6 +16,8 @@ HOLDS = "hold/"
 RECORDS = "node/"
 ENTRIES = "ev/lim/"
 NOTES = "ev/notes/"
+TRIALS = "ev/doctor/"
+PROOFS = "ev/proof/"
 HAND = ".hand."
 
 
@@ -132,3 +134,13 @@ def notes_of_group(group: str) -> str:
 def notes_of_node(node: str) -> str:
     """What was done to a node besides slots."""
     return f"{NOTES}node/{node}"
+
+
+def trial(node: str) -> str:
+    """Where `lockctl doctor` tries whether the store takes writes: written and deleted at once, read by nobody."""
+    return f"{TRIALS}{node}"
+
+
+def proof(word: str) -> str:
+    """Where `lockctl doctor --proof` leaves its word, under a session that ends by itself."""
+    return f"{PROOFS}{word}"

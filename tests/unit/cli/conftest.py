@@ -154,7 +154,12 @@ def bare(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], tmp
     for name in ("LOCKSMITH_STORE", "LOCKSMITH_GROUP", "LOCKSMITH_NODE", "NO_COLOR"):
         monkeypatch.delenv(name, raising=False)
     path = tmp_path / "locksmith.toml"
-    path.write_text(f'[node]\nid = "{ID}"\nrun_dir = "{tmp_path}/run"\n')
+    (tmp_path / "boot_id").write_text("b-0\n")
+    path.write_text(
+        f'[node]\nid = "{ID}"\nrun_dir = "{tmp_path}/run"\nstate_dir = "{tmp_path}/state"\n'
+        f'boot_id_file = "{tmp_path}/boot_id"\n[updates.packages]\nkind = "reboot-required"\n'
+        f'[hooks]\ndirectory = "{tmp_path}/hooks"\n'
+    )
     monkeypatch.setenv("LOCKSMITH_CONFIG", str(path))
     return Lockctl(capfd)
 
