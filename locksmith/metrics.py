@@ -20,13 +20,10 @@ from locksmith.core.ledger import REBOOT_RESULTS, Ledger
 from locksmith.core.states import (
     STATE_NAMES,
     Agent,
-    Blocked,
-    Failed,
-    Rebooting,
-    Stuck,
     Undoing,
     Verifying,
 )
+from locksmith.core.telling import blocked
 from locksmith.core.verdict import Closed, Open
 from locksmith.exposition import Counter, Histogram, Metric, build_info, each, instant, one, page, registry, rows, total
 from locksmith.stores.measured import Operation, Request
@@ -185,7 +182,7 @@ def _about_updates(agent: Agent, body: Body) -> Iterator[Metric]:
 
 
 def _about_obstacles(snapshot: Snapshot, body: Body) -> Iterator[Metric]:
-    now = _blocked(snapshot)
+    now = blocked(snapshot.steps)
     kinds = {kind: kind in now for kind in (*BLOCKED_KINDS, *now)}
     yield each("locksmith_blocked", "1 for what this node waits for before it may take a slot.", "kind", kinds)
     answers = {answer.name: isinstance(answer.verdict, Open) for answer in snapshot.agent.gates}
@@ -197,18 +194,6 @@ def _about_obstacles(snapshot: Snapshot, body: Body) -> Iterator[Metric]:
         gates,
     )
     yield from _about_windows(body)
-
-
-def _blocked(snapshot: Snapshot) -> tuple[str, ...]:
-    """The closed words of what stands in the way now; an attempt that holds its slot is blocked by the store at most."""
-    kind = snapshot.told.kind
-    match snapshot.agent.state:
-        case Blocked(reasons):
-            return tuple(dict.fromkeys(reason.kind for reason in reasons))
-        case Undoing() | Rebooting() | Stuck() | Verifying() | Failed():
-            return ()
-        case _:
-            return () if kind is None else (kind,)
 
 
 def _about_windows(body: Body) -> Iterator[Metric]:

@@ -131,7 +131,7 @@ def steps(agent: Agent, at: Moment) -> tuple[Mapping[str, Any], ...]:
     blocked: dict[str, list[Reason]] = {}
     for reason in _reasons(agent):
         blocked.setdefault(STEP_OF_KIND.get(reason.kind, "gate"), []).append(reason)
-    if staged["state"] != "passed" and (isinstance(agent.state, Steady) or not (blocked or agent.owed)):
+    if staged["state"] != "passed" and isinstance(agent.state, Steady | Starting) and not blocked:
         return (staged,)
     # An update that nobody knows of is no answer where something else is.
     found = [staged] if staged["state"] == "passed" else []
