@@ -7,7 +7,7 @@ way: what cannot be read is begun anew, and no decision rests on it.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -21,6 +21,10 @@ AGE = timedelta(days=400)
 """What is older is not shown, and goes with the next note or the next `lockctl fsck --repair`."""
 STEPS = 16
 """So many of the last phases a holder keeps."""
+TEXT = 400
+"""Characters of a free text that are kept: an operator's reason may be as long as a command line."""
+NOTES_SIZE = 32 * 1024
+"""Bytes of one document of notes. A store refuses values above 64 KiB, and the act that a note stands beside with them."""
 
 GRANTS = ("acquired", "restored")
 RETURNS = ("released", "taken")
@@ -86,11 +90,37 @@ class Notes(Document):
     notes: tuple[Note, ...] = ()
 
 
+def short(text: str) -> str:
+    """A free text, as much of it as the history keeps."""
+    return text if len(text) <= TEXT else f"{text[: TEXT - 1]}…"
+
+
+def shortened(entry: Entry) -> Entry:
+    """The entry with its free texts as short as the history keeps them: each limit has one in the very commit of the act."""
+    return replace(
+        entry,
+        by=short(entry.by),
+        host=short(entry.host),
+        reason=short(entry.reason),
+        outcome=short(entry.outcome),
+        check=short(entry.check),
+        came_as=short(entry.came_as) if entry.came_as else entry.came_as,
+        origin=short(entry.origin) if entry.origin else entry.origin,
+        target=short(entry.target) if entry.target else entry.target,
+    )
+
+
 def noted(before: Notes | None, note: Note, gen: str) -> Notes:
-    """One more; what is too old or too much goes."""
+    """One more; what is too old or too much goes, the oldest first, and what somebody else put beside them at last."""
     old = before or Notes()
     kept = tuple(each for each in old.notes if note.at - each.at < AGE)
-    return Notes(gen=gen, notes=(*kept, note)[-NOTES:], extra=old.extra)
+    new = replace(note, by=short(note.by), node=short(note.node), host=short(note.host), reason=short(note.reason))
+    notes = Notes(gen=gen, notes=(*kept, new)[-NOTES:], extra=old.extra)
+    while len(notes.encode()) > NOTES_SIZE:
+        if len(notes.notes) == 1:
+            return Notes(gen=gen, notes=notes.notes)
+        notes = replace(notes, notes=notes.notes[max(1, len(notes.notes) // 8) :])
+    return notes
 
 
 def stepped(steps: tuple[Step, ...], phase: str, at: datetime, boot: str) -> tuple[Step, ...]:

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from locksmith.core import keys
 from locksmith.core.documents import Guard, Holder
-from locksmith.core.history import Entry, Note, Notes, noted, stepped
+from locksmith.core.history import Entry, Note, Notes, noted, shortened, stepped
 from locksmith.errors import Corrupt
 from locksmith.semaphore.actor import Actor, View
 from locksmith.stores import Put
@@ -17,7 +17,7 @@ from locksmith.stores import Put
 def counted(limit: str, guard: Guard, entry: Entry) -> tuple[Put, Put]:
     """The guard as changed, under its next number, and the entry of that number; the gen of `entry` is that of both."""
     changed = replace(guard, gen=entry.gen, seq=guard.seq + 1)
-    told = replace(entry, seq=changed.seq, count=changed.count, slots=changed.effective)
+    told = shortened(replace(entry, seq=changed.seq, count=changed.count, slots=changed.effective))
     return Put(keys.guard(limit), changed.encode()), Put(keys.entry(limit, changed.seq), told.encode())
 
 

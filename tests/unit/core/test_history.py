@@ -2,8 +2,10 @@
 
 from datetime import UTC, datetime, timedelta
 
+import pytest
+
 from locksmith.core import keys
-from locksmith.core.history import AGE, NOTES, RING, STEPS, Note, Notes, noted, stepped
+from locksmith.core.history import AGE, NOTES, NOTES_SIZE, RING, STEPS, TEXT, Note, Notes, noted, stepped
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 
@@ -25,6 +27,25 @@ def test_notes_are_bounded_in_age():
     notes = noted(noted(None, note(0), "g1"), note(5), "g2")
     late = Note(act="resumed", at=NOON + AGE + timedelta(minutes=3), by="bob")
     assert noted(notes, late, "g3").notes == (note(5), late)
+
+
+@pytest.mark.parametrize("letter", ["x", "ä", "\U0001f512"])
+def test_notes_are_bounded_in_bytes(letter):
+    """A store refuses values above 64 KiB, and with the note the pause or the failure that it stands beside."""
+    notes: Notes | None = None
+    for minute in range(NOTES * 2):
+        long = letter * 60_000
+        notes = noted(notes, Note(act="paused", at=NOON + timedelta(minutes=minute), by=long, reason=long), "g")
+        assert len(notes.encode()) <= NOTES_SIZE
+        assert notes.notes[-1].at == NOON + timedelta(minutes=minute)
+    assert notes is not None
+    assert len(notes.notes) > NOTES // 8
+    assert notes.notes[-1].reason == letter * (TEXT - 1) + "…"
+
+
+def test_what_others_put_beside_the_notes_goes_when_there_is_no_room_for_it():
+    full = Notes(notes=(note(0),), extra={"new": "x" * NOTES_SIZE})
+    assert noted(full, note(1), "g").notes == (note(1),)
 
 
 def test_what_a_newer_version_put_beside_the_notes_survives():

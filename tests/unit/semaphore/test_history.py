@@ -175,6 +175,26 @@ def test_a_damaged_note_stands_in_nobodys_way(world: World, n1: Actor, slot: Slo
     assert acts(world).count("paused") == NOTES
 
 
+def test_long_reasons_stand_in_nobodys_way(world: World, n1: Actor, slot: Slot):
+    """The reasons of pauses are kept in one document with the failures: it must never outgrow what a store takes."""
+    for _ in range(NOTES):
+        operating.pause_group(world.operator, "web", "r" * 20_000, None)
+        operating.resume_group(world.operator, "web")
+    fail(n1, slot, "app")
+    assert world.holder("n1").phase == Phase.FAILED
+    assert "failed" in acts(world)
+
+
+def test_an_entry_is_no_larger_than_a_store_takes(world: World):
+    operator = world.operator
+    limits = tuple(f"label/l{number}=a" for number in range(8))
+    long = replace(world.attempt(operator, "n1", hand=True), limits=limits, reason="r" * 30_000, host="h" * 10_000)
+    world.queued(operator, long)
+    assert isinstance(claim(operator, long, Patience()), Claimed)
+    force_unlock(operator, "n1", "o" * 50_000, armed_too=True)
+    assert audit(operator, None).findings == ()
+
+
 def test_a_full_store_still_lets_a_node_go(world: World):
     operating.pause_node(world.operator, "n1", "fragile", None)
     operator = world.actor("op@x")
