@@ -22,6 +22,8 @@ LEVEL = 1
 T = TypeVar("T")
 
 JSON_NAMES = {"origin": "from", "target": "to"}
+BEGUN_ANEW: Mapping[str, Any] = {"begun_anew": True}
+"""Metadata of a field that is for the record only: what cannot be read there is begun anew, and makes no document corrupt."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,7 +99,12 @@ def from_json(cls: type[T], raw: Mapping[str, Any]) -> T:
     for item in fields(cls):  # type: ignore[arg-type]
         name = JSON_NAMES.get(item.name, item.name)
         if item.name != "extra" and name in rest:
-            known[item.name] = _value(hints[item.name], rest.pop(name), name)
+            raw_value = rest.pop(name)
+            try:
+                known[item.name] = _value(hints[item.name], raw_value, name)
+            except (KeyError, TypeError, ValueError):
+                if not item.metadata.get("begun_anew"):
+                    raise
     if "extra" in hints:
         known["extra"] = rest
     return cls(**known)

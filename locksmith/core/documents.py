@@ -10,7 +10,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
-from locksmith.core.codec import Document, Part
+from locksmith.core.codec import BEGUN_ANEW, Document, Part
 from locksmith.core.history import Step
 
 
@@ -121,7 +121,7 @@ class Guard(Document):
     slots: int = 1
     effective: int = 1
     count: int = 0
-    seq: int = 0
+    seq: int = field(default=0, metadata=BEGUN_ANEW)
 
     @property
     def free(self) -> int:
@@ -177,7 +177,7 @@ class Holder(Document):
     check: str = ""
     revoke: Revoke | None = None
     then: Then | None = None
-    steps: tuple[Step, ...] = ()
+    steps: tuple[Step, ...] = field(default=(), metadata=BEGUN_ANEW)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -220,8 +220,8 @@ class NodeRecord(Document):
     origin: str | None = None
     target: str | None = None
     steps: tuple[Mapping[str, Any], ...] = ()
-    reboots: Mapping[str, int] = field(default_factory=dict)
-    last_reboot: Mapping[str, Any] | None = None
+    reboots: Mapping[str, int] = field(default_factory=dict, metadata=BEGUN_ANEW)
+    last_reboot: Mapping[str, Any] | None = field(default=None, metadata=BEGUN_ANEW)
 
 
 EXPLAINED = 32

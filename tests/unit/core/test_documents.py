@@ -123,3 +123,22 @@ def test_the_unacknowledged_longest_first() -> None:
 def test_what_is_free_goes_by_the_effective_slots() -> None:
     assert Guard(slots=5, effective=3, count=1).free == 2
     assert Guard(slots=1, effective=1, count=4).free == -3
+
+
+HISTORYS = [
+    ("seq", Guard(count=3)),
+    ("steps", EVERY[5]),
+    ("reboots", EVERY[7]),
+    ("last_reboot", EVERY[7]),
+]
+"""Fields that are for the record only."""
+
+
+@pytest.mark.parametrize("junk", ["seven", {"a": {}}, ["x"], [{"at": "x"}], True])
+@pytest.mark.parametrize(("name", "document"), HISTORYS, ids=lambda one: one if isinstance(one, str) else "")
+def test_what_cannot_be_read_of_the_history_makes_no_document_corrupt(name: str, document: Document, junk: Any) -> None:
+    """A holder must be released whatever its phases look like, and a guard be counted."""
+    raw = json.loads(document.encode()) | {name: junk}
+    read = type(document).decode("key", json.dumps(raw).encode())
+    assert read == document or getattr(read, name) == junk  # what fits, such as a reboot record of any shape, is kept
+    assert type(document).decode("key", read.encode()) == read
