@@ -71,12 +71,23 @@ def why(actor: Actor, ref: NodeRef) -> Explanation:
         verdict=verdict,
         summary=summary,
         steps=ordered_steps,
-        silent=record is not None and silent(record, actor.clock.wall()),
+        silent=_missed(actor, record, current),
         queue=place,
     )
 
 
 # ---------------------------------------------------------------- what the agent said
+
+
+def _missed(actor: Actor, record: NodeRecord | None, current: Held | None) -> bool:
+    """Whether an agent has not been heard of for too long.
+
+    One that runs a hook, or is down for its reboot, writes no record; it is not missed before that is overdue.
+    """
+    if record is None or not silent(record, actor.clock.wall()):
+        return False
+    due = current.holder.expected_by if current is not None else None
+    return due is None or due < actor.clock.wall()
 
 
 def _silence(actor: Actor, ref: NodeRef, current: Held | None) -> list[Step]:
@@ -85,7 +96,7 @@ def _silence(actor: Actor, ref: NodeRef, current: Held | None) -> list[Step]:
         return []
     if ref.record is None:
         return [] if current is not None else [Step("agent", None, "unknown", SILENT, "no agent was ever seen")]
-    if not silent(ref.record, actor.clock.wall()):
+    if not _missed(actor, ref.record, current):
         return []
     text = f"last seen at {_at(ref.record.seen)}: it does not run, or it does not reach the store"
     remedy = "on the node: systemctl status locksmithd, lockctl why"
@@ -342,7 +353,7 @@ def _holding(current: Held, named: str, ref: NodeRef, actor: Actor) -> tuple[Ver
     holder = current.holder
     since = _at(holder.phase_since)
     unseen = ""
-    if ref.record is not None and silent(ref.record, actor.clock.wall()):
+    if ref.record is not None and _missed(actor, ref.record, current):
         unseen = f"; last seen at {_at(ref.record.seen)}"
     match holder.phase:
         case Phase.MAINTENANCE:
