@@ -26,9 +26,9 @@ from tests.servers.process import ServerProcess
 REBOOT = 133
 """What systemd-nspawn ends with when the container wants to be started again, systemd-nspawn(1)."""
 GROUP = "locksmith-e2e"
-COMMAND_SECONDS = 60
+COMMAND_SECONDS = 120
 _POLL = 0.02
-_END_SECONDS = 30
+_END_SECONDS = 60
 
 # $1 work, $2 layers, $3 name, $4 cgroup, $5 root of cgroups …; then nspawn's own words.
 _START = """

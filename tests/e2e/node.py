@@ -8,6 +8,7 @@ are seen by the host from outside: by cgroup and by file.
 import contextlib
 import json
 import secrets
+import socket
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -101,12 +102,14 @@ class Node:
         self.container.write("/run/reboot-required.pkgs", "linux-image-6.1.0-27-amd64\n")
         self.poke()
 
+    def ctl(self, *words: str) -> str:
+        """lockctl on this node."""
+        return self.container.run("lockctl", "--timeout", "60s", *words).stdout
+
     def poke(self) -> None:
         """What `lockctl` does on this machine: tell the agent to look now."""
         root = self.container.root()
         if root is not None:
-            import socket  # noqa: PLC0415
-
             with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as channel:
                 channel.sendto(b"poke", str(root / "run/locksmith/poke.sock"))
 

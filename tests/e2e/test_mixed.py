@@ -34,9 +34,7 @@ def test_a_mixed_fleet_rolls_through_one_group_after_a_rehearsal(fleet):
     for node in rolling.nodes:
         node.container.write(PLACE, rolling.config)
         node.container.run("systemctl", "reload", "locksmithd.service")
-    rolling.wait(
-        lambda: all(node.boots == 2 and node.state() == "steady" for node in rolling.nodes), "all rebooted", 120
-    )
+    rolling.wait(lambda: all(node.boots == 2 and node.state() == "steady" for node in rolling.nodes), "all rebooted")
     assert {node.name: node.status()["reboots"] for node in rolling.nodes} == {name: {"healthy": 1} for name in NAMES}
     assert came(flatcar) == (OLD, NEW)
     assert [version.split()[0] for version in came(ostree)] == [OLD, NEW]

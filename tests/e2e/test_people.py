@@ -25,8 +25,8 @@ def test_a_block_inhibitor_delays_and_is_named(inside, fleet):
     assert busy.boots == 1
     assert busy.state() == "blocked"
     assert "tape-robot" in busy.why()
-    rolling.wait(lambda: "tape-robot" in busy.container.run("lockctl", "why").stdout, "lockctl names it")
-    robot.communicate(timeout=30)
+    rolling.wait(lambda: "tape-robot" in busy.ctl("why"), "lockctl names it")
+    robot.communicate(timeout=60)
     rolling.wait(lambda: busy.boots == 2 and busy.state() == "steady", "it went on when the inhibitor was gone")
     downs, history = rolling.downs(), rolling.history()
     assert (downs.problems, downs.most, downs.pairs) == ([], 1, dict.fromkeys(NAMES, 1))
@@ -46,8 +46,8 @@ def test_somebody_at_a_terminal_is_told_and_delays(inside, fleet):
     assert used.boots == 1
     assert used.state() == "blocked"
     assert "alice (pts/0) may log out until" in used.why()
-    rolling.wait(lambda: "alice (pts/0)" in used.container.run("lockctl", "why").stdout, "lockctl names her")
-    seen, _ = terminal.communicate(END_OF_FILE, timeout=30)
+    rolling.wait(lambda: "alice (pts/0)" in used.ctl("why"), "lockctl names her")
+    seen, _ = terminal.communicate(END_OF_FILE, timeout=60)
     assert "This machine will reboot" in seen
     rolling.wait(lambda: used.boots == 2 and used.state() == "steady", "it went on when she had left")
     downs, history = rolling.downs(), rolling.history()

@@ -1,5 +1,7 @@
 """The power goes in each phase: nothing is lost, nobody else takes the slot meanwhile, and it is given back in the end."""
 
+import json
+
 import pytest
 
 from tests.e2e.fleet import LIMIT, Fleet
@@ -54,15 +56,15 @@ def to_verifying(rolling: Fleet, victim: Node) -> None:
 
 
 @pytest.mark.parametrize(
-    ("phase", "bring", "boots"),
+    ("phase", "bring", "boots", "result"),
     [
-        ("queued", to_queued, 2),
-        ("draining", to_draining, 2),
-        ("armed", to_armed, 2),
-        ("verifying", to_verifying, 3),
+        ("queued", to_queued, 2, "unsanctioned"),
+        ("draining", to_draining, 2, "unsanctioned"),
+        ("armed", to_armed, 2, "healthy"),
+        ("verifying", to_verifying, 3, "healthy"),
     ],
 )
-def test_the_power_goes_while(fleet, phase, bring, boots):
+def test_the_power_goes_while(fleet, phase, bring, boots, result):
     rolling = fleet(NAMES, CONFIG)
     victim = begin(rolling)
     name = victim.id()
@@ -75,10 +77,25 @@ def test_the_power_goes_while(fleet, phase, bring, boots):
     assert rolling.phase(name) == phase
     if phase == "queued":
         rolling.ctl("unlock", "nobody", "--group", "e2e")
+    else:  # while it is away its slot is nobody else's
+        stranger = (
+            "lockctl",
+            "--timeout",
+            "60s",
+            "lock",
+            "stranger",
+            "--group",
+            "e2e",
+            "--reason",
+            "is it free?",
+            "--json",
+        )
+        refused = rolling.nodes[1].container.run(*stranger, check=False)
+        assert (refused.returncode, json.loads(refused.stdout)["error"]["kind"]) == (3, "full")
     for path in (DRAIN, SICK):
         (victim.container.upper / path.lstrip("/")).unlink(missing_ok=True)
     victim.container.power_on()
-    rolling.wait(lambda: rolling.holders() == {} and _all_steady(rolling), "all steady, nothing held", 120)
+    rolling.wait(lambda: rolling.holders() == {} and _all_steady(rolling), "all steady, nothing held")
     assert victim.boots == boots
     assert [node.container.exits for node in rolling.nodes[1:]] == [["reboot"], ["reboot"]]
     downs, history = rolling.downs(cuts=phase != "queued"), rolling.history()
@@ -86,7 +103,7 @@ def test_the_power_goes_while(fleet, phase, bring, boots):
     assert (history.problems, history.most) == ([], {LIMIT: 1})
     # It was granted once: after the cut it came back to its own slot, or had none and needs none, its update being booted.
     assert history.granted.count(name) == (0 if phase == "queued" else 1)
-    print(phase, victim.status()["reboots"])
+    assert victim.status()["reboots"] == {result: 1}
     rolling.ctl("fsck")
 
 

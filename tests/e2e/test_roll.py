@@ -10,9 +10,7 @@ def test_each_reboots_once_and_one_at_a_time(fleet):
     assert len(set(first.values())) == len(NAMES)
     for node in rolling.nodes:
         node.stage_update()
-    rolling.wait(
-        lambda: all(node.boots == 2 and node.state() == "steady" for node in rolling.nodes), "all rebooted", 120
-    )
+    rolling.wait(lambda: all(node.boots == 2 and node.state() == "steady" for node in rolling.nodes), "all rebooted")
     assert {node.name: node.container.exits for node in rolling.nodes} == {name: ["reboot"] for name in NAMES}
     assert not {node.boot_id() for node in rolling.nodes} & set(first.values())
     assert {node.name: node.status()["reboots"] for node in rolling.nodes} == {name: {"healthy": 1} for name in NAMES}

@@ -39,7 +39,7 @@ def test_a_unit_that_fails_after_the_reboot_holds_the_line_until_it_is_repaired(
 
     sick.container.remove(BROKEN)
     sick.container.run("systemctl", "restart", "e2e-shop.service")
-    rolling.wait(lambda: all(node.state() == "steady" and node.boots == 2 for node in rolling.nodes), "all done", 120)
+    rolling.wait(lambda: all(node.state() == "steady" and node.boots == 2 for node in rolling.nodes), "all done")
     assert sick.status()["reboots"] == {"failed": 1, "recovered": 1}
     downs, history = rolling.downs(), rolling.history()
     assert (downs.problems, downs.most, downs.pairs) == ([], 1, dict.fromkeys(NAMES, 1))

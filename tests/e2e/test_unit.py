@@ -46,7 +46,7 @@ def test_a_bad_boot_is_said_by_the_agent_that_it_cannot_keep_from_starting(fleet
 def test_a_hanging_agent_is_restarted_and_goes_on_where_it_was(fleet):
     rolling = fleet(NAMES)
     node = rolling.nodes[0]
-    node.drop_in("locksmithd.service", "[Service]\nWatchdogSec=2\nRestartSec=100ms\n")
+    node.drop_in("locksmithd.service", "[Service]\nWatchdogSec=5\nRestartSec=100ms\n")
     node.hook("pre-reboot", "10-drain", f"while [ -e {HOLD} ]; do sleep 0.1; done")
     rolling.boot()
     node.container.write(HOLD, "")

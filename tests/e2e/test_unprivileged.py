@@ -38,8 +38,8 @@ def test_with_the_rule_it_reboots_and_without_it_says_what_is_missing(inside, fl
     rolling.wait(lambda: "pts/" in used.container.run("loginctl", "list-sessions").stdout, "alice has a session")
     for node in allowed:
         node.stage_update()
-    rolling.wait(lambda: all(node.boots == 2 and node.state() == "steady" for node in allowed), "both rebooted", 120)
-    seen, _ = terminal.communicate(timeout=30)
+    rolling.wait(lambda: all(node.boots == 2 and node.state() == "steady" for node in allowed), "both rebooted")
+    seen, _ = terminal.communicate(timeout=60)
     assert "Broadcast message from locksmith" in seen  # ours
     assert "This machine reboots now." in seen
     assert "locksmith: reboot-required: linux-image" in seen  # logind's, which took it from us
