@@ -37,6 +37,7 @@ from locksmith.config_model import (
     UnixListen,
     VerifySettings,
 )
+from locksmith.config_notify import NOTIFY_KEYS, NotifySpec, notification
 from locksmith.config_table import DEFAULT, NOTHING, Setting, Table, absolute_path, is_file
 from locksmith.config_updates import UPDATE_KEYS, update
 from locksmith.core import names
@@ -91,6 +92,7 @@ def load(
         reboot=_reboot(table("reboot")),
         hooks=_hooks(table("hooks")),
         gateway=_gateway(table("gateway")),
+        notify=_notify(table("notify"), environ),
         files=tuple(layers.files),
         settings=tuple(settings),
     )
@@ -252,6 +254,10 @@ def _enabled(table: Table, known: Sequence[str]) -> Iterator[Table]:
 
 def _checks(table: Table, role: Role, environ: Mapping[str, str]) -> tuple[CheckSpec, ...]:
     return tuple(check(entry, role, environ) for entry in _enabled(table, CHECK_KEYS))
+
+
+def _notify(table: Table, environ: Mapping[str, str]) -> tuple[NotifySpec, ...]:
+    return tuple(notification(entry, environ) for entry in _enabled(table, NOTIFY_KEYS))
 
 
 def _windows(table: Table) -> tuple[Window, ...]:

@@ -13,6 +13,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Literal
 
 from locksmith.config_checks import CheckSpec
+from locksmith.config_notify import NotifySpec
 from locksmith.config_table import Setting
 from locksmith.config_updates import Update
 from locksmith.core.store_url import StoreUrl
@@ -151,6 +152,7 @@ class Config:
     reboot: RebootSettings
     hooks: HookSettings
     gateway: GatewaySettings
+    notify: tuple[NotifySpec, ...]
     files: tuple[Path, ...] = field(compare=False)
     settings: tuple[Setting, ...] = field(compare=False)
 

@@ -15,11 +15,12 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import replace
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING
 
-from locksmith import __version__, assemble_agent, config
+from locksmith import __version__, assemble_agent, assemble_notify, config
 from locksmith.agent.body import Body
 from locksmith.agent.feeders import Feeders
 from locksmith.agent.journal import Journal
@@ -40,6 +41,7 @@ from locksmith.host.coordinator import CoordinatorFile
 from locksmith.host.files import HostLock
 from locksmith.host.sdnotify import Notifier
 from locksmith.host.system import System
+from locksmith.notify.announcer import Announcer
 from locksmith.stores.measured import Measured, Request
 
 if TYPE_CHECKING:  # a tenth of the start-up time and some memory: imported where metrics are wanted
@@ -82,6 +84,7 @@ def _check(file: Path | None) -> int:
     loaded = config.load(file, environ=os.environ)
     config.require_store(loaded)
     assemble_agent.policy(loaded, assemble_agent.node_name(loaded))
+    assemble_notify.check(loaded)
     for key, value, origin in config.describe(loaded):
         print(f"{key} = {'(unset)' if value is None else value}  # {origin}")  # noqa: T201
     return 0
@@ -129,6 +132,7 @@ class Daemon:
         self._metrics: AgentMetrics | None = None
         self._web: Web | None = None
         self._coordinator: CoordinatorFile | None = None
+        self._announcer: Announcer | None = None
         self._reloading = threading.Lock()
 
     def run(self) -> int:
@@ -200,6 +204,7 @@ class Daemon:
         if self._stopping.is_set():
             return None
         self._serve_first(active.agent.metrics_listen, loop)
+        announcer = self._announce_first(active, ledger)
         feeders = Feeders(loop, active.node.run_dir)
         feeders.start()
         self._notifier.ready()
@@ -208,6 +213,8 @@ class Daemon:
         finally:
             feeders.stop()
             store.close()
+            self._announcer = None
+            announcer.close()
         if self._stopping.is_set():
             return None
         taken, self._reload = self._reload, None
@@ -215,6 +222,19 @@ class Daemon:
             log.info("settled what was owed elsewhere; going on with the configured store")
             return taken or loaded
         return taken
+
+    def _announce_first(self, active: Config, ledger: Ledger) -> Announcer:
+        """What tells others of this loop. Raises ConfigError, but never while something is owed."""
+        try:
+            made = assemble_notify.announcer(active)
+        except ConfigError as error:
+            if ledger.owed is None:
+                raise
+            log.error("going on without notifications, since this node has something to settle: %s", error)  # noqa: TRY400
+            made = assemble_notify.announcer(replace(active, notify=()))
+        made.start()
+        self._announcer = made
+        return made
 
     def _announce(self, active: Config, body: Body) -> None:
         policy = body.policy
@@ -285,6 +305,8 @@ class Daemon:
             self._metrics.turned()
         if self._coordinator is not None:
             self._coordinator.publish(snapshot.agent.state, snapshot.agent.policy.strategy)
+        if self._announcer is not None:
+            self._announcer.hear(snapshot)
         loop = self._loop
         if loop is None:
             return
@@ -334,6 +356,7 @@ class Daemon:
                 loaded = config.load(self._file, environ=os.environ)
                 config.require_store(loaded)
                 assemble_agent.policy(loaded, assemble_agent.node_name(loaded))
+                assemble_notify.check(loaded)
                 if (loop := self._loop) is not None:
                     # At once, and not with the rest: looking a host name up must not keep the loop waiting.
                     self._serve(loaded.agent.metrics_listen, loop)
@@ -367,6 +390,8 @@ class Daemon:
                 self._not_taken(error)
                 return
             logs.setup(loaded.agent.log_format, loaded.agent.log_level)
+            if self._announcer is not None and loaded.notify != self._active.notify:
+                self._announcer.replace(partial(assemble_notify.channels, loaded))
             self._active = loaded
             loop.swap(replace(body, journal=loop.body.journal))
             log.info("the configuration was read again")
