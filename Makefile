@@ -14,7 +14,7 @@ JOBS ?= 4
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help setup servers demo check lint test e2e bench
+.PHONY: help setup servers demo check lint test e2e bench man completions
 
 help:
 	@echo "make demo     a simulated fleet reboots in turn, live, in about 30 seconds"
@@ -23,6 +23,7 @@ help:
 	@echo "make e2e      containers that really reboot, under real systemd; needs root"
 	@echo "make bench    the figures of the README, measured here"
 	@echo "make setup    the virtual environment in $(VENV)"
+	@echo "make man      deploy/man and deploy/completions, written anew from the commands and the reference"
 	@echo "make servers  etcd and Consul for the tests, unpacked below .cache"
 
 setup: $(STAMP)
@@ -51,6 +52,16 @@ $(STAMP): pyproject.toml
 
 servers: setup
 	@$(BIN)/python -m tests.servers.fetch
+
+# Both are kept in git, and a test says when they are old.
+man: setup completions
+	@$(BIN)/python -m tests.tools.manual deploy/man
+
+completions: setup
+	@mkdir -p deploy/completions
+	@$(BIN)/lockctl completion bash > deploy/completions/lockctl.bash
+	@$(BIN)/lockctl completion zsh > deploy/completions/_lockctl
+	@$(BIN)/lockctl completion fish > deploy/completions/lockctl.fish
 
 demo: setup
 	@$(BIN)/lockctl demo

@@ -6,7 +6,7 @@ import click
 
 from locksmith.cli import forms, render
 from locksmith.cli.call import Call
-from locksmith.cli.options import NEEDED_REASON, REASON, TIME, Given, Subject
+from locksmith.cli.options import NEEDED_REASON, REASON, TIME, Given, Subject, node_names
 from locksmith.cli.output import line
 from locksmith.core import keys
 from locksmith.core.documents import Hold, Pause
@@ -14,7 +14,9 @@ from locksmith.core.durations import rfc3339
 from locksmith.errors import UsageError
 
 FLEET = click.option("--fleet", is_flag=True, help="All groups.")
-ONE_NODE = click.option("--node", metavar="NODE", help="One node, which then must not reboot.")
+ONE_NODE = click.option(
+    "--node", metavar="NODE", shell_complete=node_names, help="One node, which then must not reboot."
+)
 
 
 @click.command(cls=Subject)

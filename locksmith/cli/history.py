@@ -9,7 +9,7 @@ import click
 from locksmith.cli import forms, render
 from locksmith.cli.call import Call
 from locksmith.cli.deadline import Deadline
-from locksmith.cli.options import SINCE, Given, Subject
+from locksmith.cli.options import SINCE, Given, Subject, node_names
 from locksmith.cli.output import Output, Reported, line
 from locksmith.core.durations import rfc3339
 from locksmith.errors import Damaged
@@ -35,7 +35,7 @@ _STYLES = {
 
 
 @click.command(cls=Subject)
-@click.option("--node", metavar="NODE", help="Only this node.")
+@click.option("--node", metavar="NODE", shell_complete=node_names, help="Only this node.")
 @click.option("--since", type=SINCE, metavar="TIME", help="From then on: 2026-01-31T02:00:00Z, or 2h30m ago.")
 @click.option("--last", type=click.IntRange(1), metavar="N", help=f"So many lines; default {SHOWN}, all with --since.")
 @click.option("--follow", is_flag=True, help="Go on with what is done from now on, until Ctrl-C or --timeout.")

@@ -8,13 +8,16 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
 from locksmith.cli.signals import Stop
 from locksmith.core import names
 from locksmith.core.durations import parse_duration, parse_rfc3339, parse_time
+
+if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
 
 Color = Literal["auto", "always", "never"]
 
@@ -110,12 +113,24 @@ def _common(*words: str, help: str, **more: Any) -> click.Option:  # noqa: A002 
     return click.Option(words, help=help, callback=_keep, expose_value=False, **more)
 
 
+def _group_names(ctx: click.Context, _param: click.Parameter, incomplete: str) -> "list[CompletionItem[str]]":
+    from locksmith.cli.completion import offered
+
+    return offered(ctx.ensure_object(Given), "group", incomplete)
+
+
 def common_options() -> list[click.Option]:
     """A fresh set of the options that every command takes."""
     return [
         _common("--config", type=click.Path(path_type=Path), metavar="FILE", help="Read only this file."),
         _common("--store", metavar="URL", help="The store, instead of the configured one."),
-        _common("--group", type=GROUP, metavar="NAME", help="The group, instead of the configured one."),
+        _common(
+            "--group",
+            type=GROUP,
+            metavar="NAME",
+            shell_complete=_group_names,
+            help="The group, instead of the configured one.",
+        ),
         _common("--json", is_flag=True, help="One JSON document on standard output, errors too."),
         _common("--timeout", type=TIMEOUT, metavar="DURATION", help="For the whole command; default 10s."),
         _common("--color", type=click.Choice(["auto", "always", "never"]), help="Colours and boxes; default auto."),
@@ -152,8 +167,15 @@ def write_options(
             formatter.write_dl(rows)
 
 
-NODE = click.argument("node", required=False)
-NODES = click.argument("nodes", metavar="[NODE]...", nargs=-1)
+def node_names(ctx: click.Context, _param: click.Parameter, incomplete: str) -> "list[CompletionItem[str]]":
+    """What a shell may offer for a NODE."""
+    from locksmith.cli.completion import offered
+
+    return offered(ctx.ensure_object(Given), "node", incomplete)
+
+
+NODE = click.argument("node", required=False, shell_complete=node_names)
+NODES = click.argument("nodes", metavar="[NODE]...", nargs=-1, shell_complete=node_names)
 REASON = click.option("--reason", type=TEXT, metavar="TEXT", default=None, help="Why; it is shown to others.")
 NEEDED_REASON = click.option("--reason", type=TEXT, metavar="TEXT", required=True, help="Why; it is shown to others.")
 

@@ -9,6 +9,7 @@ import os
 import sys
 import traceback
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import click
 
@@ -17,6 +18,12 @@ from locksmith.cli.output import Output, Reported
 from locksmith.cli.signals import Stop
 from locksmith.core.names import did_you_mean
 from locksmith.errors import Interrupted, LocksmithError, UsageError
+
+if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
+
+COMPLETING = "_LOCKCTL_COMPLETE"
+"""In the environment while a shell asks for words; see `completion`."""
 
 COMMANDS: dict[str, tuple[str, str]] = {
     "status": ("locksmith.cli.status", "Slots, holders, the queue, pause and halt."),
@@ -36,6 +43,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "doctor": ("locksmith.cli.doctor", "Check this machine's set-up, and say what to do."),
     "fsck": ("locksmith.cli.fsck", "Check the store's counts, and mend them."),
     "config": ("locksmith.cli.settings", "The configuration in force, and where it comes from."),
+    "completion": ("locksmith.cli.completion", "The script that completes lockctl's words in a shell."),
     "demo": ("locksmith.demo.command", "Watch a simulated fleet reboot in turn."),
     "version": ("locksmith.cli.version", "The versions of locksmith and Python."),
 }
@@ -60,6 +68,14 @@ class Program(click.Group):
             own = {param.name for param in command.params}
             command.params.extend(option for option in common_options() if option.name not in own)
         return command
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> "list[CompletionItem[str]]":
+        """Its options as click does; the commands from the table."""
+        from click.shell_completion import CompletionItem
+
+        if incomplete.startswith("-"):
+            return click.Command.shell_complete(self, ctx, incomplete)
+        return [CompletionItem(name, help=text) for name, (_, text) in COMMANDS.items() if name.startswith(incomplete)]
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
@@ -114,6 +130,10 @@ lockctl = Program(
 
 def run(arguments: Sequence[str]) -> int:
     """Carry out one command line; returns the exit code."""
+    if COMPLETING in os.environ:
+        from locksmith.cli.completion import answer
+
+        return answer(lockctl, arguments)
     stop = Stop()
     given = Given(stop, asks_json=wants_json(arguments))
     try:

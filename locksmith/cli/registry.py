@@ -7,7 +7,7 @@ import click
 
 from locksmith.cli import forms, render
 from locksmith.cli.call import Call
-from locksmith.cli.options import Given, Subject
+from locksmith.cli.options import Given, Subject, node_names
 from locksmith.cli.output import Output, line
 
 if TYPE_CHECKING:
@@ -144,7 +144,7 @@ def _node_json(each: "NodeLine") -> dict[str, Any]:
 
 
 @click.command(cls=Subject)
-@click.argument("node")
+@click.argument("node", shell_complete=node_names)
 @click.pass_obj
 def forget(given: Given, node: str) -> None:
     """Remove what the store keeps of a node that is gone for good; refused while it holds a slot."""
