@@ -6,6 +6,7 @@ from typing import assert_never
 
 from locksmith.config_model import Config
 from locksmith.config_notify import AppriseSpec, NotifySpec, WebhookSpec
+from locksmith.errors import ConfigError
 from locksmith.host import identity
 from locksmith.host.clock import SystemClock
 from locksmith.notify import Sink
@@ -44,8 +45,13 @@ def sink(spec: NotifySpec) -> Sink:
     """The way to one receiver. Raises ConfigError."""
     match spec:
         case WebhookSpec():
-            from locksmith.notify.webhook import Webhook
+            from locksmith.notify.webhook import Webhook, first_line, why
 
+            if spec.url_file is not None:
+                try:
+                    first_line(spec.url_file)
+                except (OSError, ValueError) as error:
+                    raise ConfigError(f"notify.{spec.name}: url_file {spec.url_file}: {why(error)}") from error
             return Webhook(spec.timeout, spec.url, spec.url_file, spec.tls)
         case AppriseSpec():
             from locksmith.notify.apprise import Apprise

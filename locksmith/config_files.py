@@ -18,7 +18,7 @@ from locksmith.errors import ConfigError
 ROOTS = (Path("/etc/locksmith"), Path("/run/locksmith"), Path("/usr/lib/locksmith"))
 """The configuration's folders, the strongest first."""
 NAME = "locksmith.toml"
-ENTRY_TABLES = ("updates", "gates", "windows", "health")
+ENTRY_TABLES = ("updates", "gates", "windows", "health", "notify")
 """Tables whose members are named entries."""
 TABLES = ("store", "node", "agent", *ENTRY_TABLES, "verify", "reboot", "hooks", "gateway")
 VARIABLES = {

@@ -1,7 +1,8 @@
 """[notify.NAME]: which ways there are to tell people and programs what becomes of this node, and the keys of each.
 
 The one idea a reader would miss: URLs that are passwords are not for this file, which everybody may read; `url_file` names
-a file, or a credential of the unit, that holds them.
+a file, or a credential of the unit, that holds them. It is looked at when locksmithd starts, and not when lockctl, which may have
+neither the credential nor the rights, reads the same configuration.
 """
 
 from collections.abc import Mapping
@@ -11,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal, get_args
 
 from locksmith.config_checks import tls, web_address
-from locksmith.config_table import NOTHING, Table, is_file
+from locksmith.config_table import NOTHING, Table
 from locksmith.core.names import did_you_mean
 
 if TYPE_CHECKING:
@@ -56,8 +57,6 @@ def notification(entry: Table, environ: Mapping[str, str]) -> NotifySpec:
     kind, name = entry.kind(NotifyKind), entry.entry_name
     events, retry_for = _events(entry), entry.duration("retry_for", "1d", above=NOTHING)
     url_file = entry.credential("url_file", environ)
-    if url_file is not None and not is_file(url_file):
-        entry.fail("url_file", f"there is no file {url_file}: create it, or name a credential of the unit")
     if kind == "webhook":
         url = entry.parsed("url", None, web_address)
         if (url is None) == (url_file is None):

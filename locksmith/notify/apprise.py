@@ -13,6 +13,7 @@ from typing import Any
 
 from locksmith.errors import ConfigError
 from locksmith.notify import Delivered, Outcome, Undelivered
+from locksmith.notify.webhook import why
 
 _SCHEME = re.compile(r"([a-z0-9+-]{1,20})://", re.IGNORECASE)
 _WARNINGS = ("failed", "overdue", "halted", "forced")
@@ -81,14 +82,7 @@ class Apprise:
         return {url: (_kind(url), self._apprise.Apprise.instantiate(url)) for url in urls}
 
     def _why(self, error: OSError | ValueError) -> str:
-        match error:
-            case OSError():
-                why = (error.strerror or str(error)).lower()
-            case UnicodeDecodeError():
-                why = "holds no text"
-            case _:
-                why = str(error)
-        return f"url_file {self._url_file}: {why}"
+        return f"url_file {self._url_file}: {why(error)}"
 
 
 def _kind(url: str) -> str:

@@ -35,7 +35,7 @@ class Webhook:
         try:
             url = self.url if self.url is not None else first_line(self.url_file)
         except (OSError, ValueError) as error:
-            return Undelivered(f"url_file {self.url_file}: {_why(error)}")
+            return Undelivered(f"url_file {self.url_file}: {why(error)}")
         headers = {
             "Content-Type": "application/json",
             "User-Agent": f"locksmith/{__version__}",
@@ -69,7 +69,8 @@ def _judged(answer: Response) -> Outcome:
     return Undelivered(f"it answers {status}", timedelta(seconds=min(int(after), 86400)) if after.isdecimal() else None)
 
 
-def _why(error: OSError | ValueError) -> str:
+def why(error: OSError | ValueError) -> str:
+    """Why a file cannot be used, without anything of what stands in it."""
     match error:
         case OSError():
             return (error.strerror or str(error)).lower()
