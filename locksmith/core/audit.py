@@ -1,22 +1,25 @@
 """Replay the ring of a limit and prove, or disprove, that never more nodes held a slot than allowed.
 
 The ideas a reader would miss. The replay goes backwards, from the holders that the same snapshot shows: so the set of holders
-is known at every entry, however much of the beginning the ring has forgotten, and is not believed from the counts. And a
-number that is missing is not a pass: what cannot be proved is told apart from what is wrong.
+is known at every entry, however much of the beginning the ring has forgotten, and is not believed from the counts. Where the
+line of entries is broken (a number is missing, the guard was changed in between by something that keeps no history, fsck has
+recounted), nobody knows who held before; yet those who took or gave back a slot in such a piece surely held it in between,
+and more of them than slots are a violation all the same. And a number that is missing is not a pass: what cannot be proved
+is told apart from what is wrong.
 """
 
-import itertools
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
 
 from locksmith.core.documents import Guard, NodeRecord
-from locksmith.core.history import GRANTS, RETURNS, Entry
+from locksmith.core.history import ACTS, GRANTS, RETURNS, RING, Entry
 
 Kind = Literal["exceeded", "impossible", "miscounted", "unrecorded", "gap", "unsanctioned"]
 UNPROVED: frozenset[Kind] = frozenset({"gap"})
 """Kinds that disprove nothing."""
+SOMEBODY = "something that keeps no history: an older locksmith, or by hand"
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +41,10 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class Replay:
-    """One limit replayed. `most` is the highest number of holders that any entry leaves, `since` the time of the first one."""
+    """One limit replayed. `most` is the highest number of holders that anything shows.
+
+    `since` is the time of the first entry from which on the holders are known without a break, `whole` that it made the limit.
+    """
 
     limit: str
     entries: int
@@ -50,20 +56,46 @@ class Replay:
     findings: tuple[Finding, ...]
 
 
-def replay(limit: str, entries: Sequence[Entry], guard: Guard | None, holders: Collection[str]) -> Replay:
-    """Replay one limit. `holders` are the nodes whose holders name it; all of it from one snapshot."""
+def replay(
+    limit: str,
+    entries: Sequence[Entry],
+    guard: Guard | None,
+    holders: Collection[str],
+    lost: Collection[int] = (),
+) -> Replay:
+    """Replay one limit. `holders` are the nodes whose holders name it; all of it from one snapshot.
+
+    `lost` are the places of the ring whose entries cannot be read.
+    """
     line = sorted(entries, key=lambda entry: entry.seq)
     if guard is not None and guard.seq == 0 and not line:
         return Replay(limit, 0, 0, 0, len(holders), None, whole=False, findings=())
-    found = [*_end(limit, line, guard), *_gaps(limit, line), *_backwards(limit, line, set(holders))]
+    found = _end(limit, line, guard, holders, lost)
+    known = not found
+    pieces: list[list[Entry]] = []
+    for before, entry in zip([None, *line], line, strict=False):
+        broken = before is None or _broken(limit, before, entry)
+        if broken:
+            pieces.append([])
+        if isinstance(broken, Finding):
+            found.append(broken)
+        pieces[-1].append(entry)
+    most = max([len(holders), *(entry.count for entry in line)])
+    for number, piece in enumerate(pieces, 1):
+        exact = known and number == len(pieces)
+        for entry, inside in _inside(piece, holders if exact else None):
+            most = max(most, len(inside))
+            found += _one(limit, entry, inside, exact=exact)
+        found += () if exact else _twice(limit, piece)
+    first = pieces[-1][0] if pieces and known else None
     return Replay(
         limit,
         len(line),
         sum(entry.act in GRANTS for entry in line),
         sum(entry.act in RETURNS for entry in line),
-        max([len(holders), *(entry.count for entry in line)]),
-        line[0].at if line else None,
-        whole=bool(line) and line[0].seq == 1,
+        most,
+        first.at if first is not None else None,
+        whole=first is not None and _made_it(first),
         findings=tuple(sorted(found, key=lambda finding: finding.seq or 0)),
     )
 
@@ -77,62 +109,101 @@ def unsanctioned(node: str, record: NodeRecord) -> Finding | None:
     return Finding("unsanctioned", f"group/{record.group}", text, node=node)
 
 
-def _end(limit: str, line: Sequence[Entry], guard: Guard | None) -> list[Finding]:
+def _end(
+    limit: str, line: Sequence[Entry], guard: Guard | None, holders: Collection[str], lost: Collection[int]
+) -> list[Finding]:
     """Does the last entry fit the guard?"""
     last = line[-1] if line else None
-    seq, count = (guard.seq, guard.count) if guard is not None else (0, 0)
+    if guard is None and (holders or last is not None):
+        what = f"{len(holders)} hold a slot of it" if holders else "it has a history"
+        return [Finding("unrecorded", limit, f"{what}, and its guard is gone: lockctl fsck", last.at if last else None)]
+    seq, count, gen = (guard.seq, guard.count, guard.gen) if guard is not None else (0, 0, "")
     if last is None:
         return [Finding("gap", limit, f"the guard has seen {seq} changes, and no entry is left")] if seq else []
+    if last.seq != seq and seq % RING in lost:
+        return [Finding("gap", limit, f"changes {last.seq + 1} to {seq} have no entry", last.at, seq=seq)]
     if last.seq != seq:
         return [Finding("unrecorded", limit, f"the guard is at change {seq}, the last entry is of change {last.seq}")]
     if last.count != count:
-        text = (
-            f"the guard counts {count} holders, its last entry {last.count}: changed by something that keeps no history"
-        )
+        text = f"the guard counts {count} holders, its last entry {last.count}: changed by {SOMEBODY}"
         return [Finding("unrecorded", limit, text, last.at)]
+    if last.prior is not None and last.gen != gen:
+        return [Finding("unrecorded", limit, f"the guard was changed after its last entry by {SOMEBODY}", last.at)]
     return []
 
 
-def _gaps(limit: str, line: Sequence[Entry]) -> list[Finding]:
-    return [
-        Finding("gap", limit, f"changes {before.seq + 1} to {entry.seq - 1} have no entry", entry.at, seq=entry.seq)
-        for before, entry in itertools.pairwise(line)
-        if entry.seq != before.seq + 1
-    ]
+def _broken(limit: str, before: Entry, entry: Entry) -> Finding | bool:
+    """Whether between two entries something is missing, and what is to be told of it."""
+    if entry.seq != before.seq + 1:
+        text = f"changes {before.seq + 1} to {entry.seq - 1} have no entry"
+        return Finding("gap", limit, text, entry.at, seq=entry.seq)
+    if entry.prior is not None and entry.prior != before.gen:
+        text = f"between the changes {before.seq} and {entry.seq} the guard was changed by {SOMEBODY}"
+        return Finding("unrecorded", limit, text, entry.at, seq=entry.seq)
+    if entry.act not in ACTS:
+        text = f"change {entry.seq} is an act that this locksmith does not know: {entry.act}"
+        return Finding("gap", limit, text, entry.at, seq=entry.seq)
+    return entry.act == "recounted"  # the counts before it were wrong, which is why it was done
 
 
-def _backwards(limit: str, line: Sequence[Entry], inside: set[str]) -> list[Finding]:
-    found: list[Finding] = []
-    expected: int | None = None
-    for entry in reversed(line):
-        if expected is not None and entry.seq != expected:
-            break  # behind a gap nobody knows who held
-        expected = entry.seq - 1
-        found += _one(limit, entry, inside)
-        match entry.act:
-            case "acquired" | "restored":
-                inside.discard(entry.node)
-            case "released" | "taken":
-                inside.add(entry.node)
-        if entry.act == "recounted":
-            break  # the counts before it were wrong, which is why it was done
-    return found
+def _made_it(first: Entry) -> bool:
+    """Whether the limit began with this entry: nobody held a slot before it, and there was no guard."""
+    change = (first.act in GRANTS) - (first.act in RETURNS)
+    return first.seq == 1 and not first.prior and first.count == change
 
 
-def _one(limit: str, entry: Entry, inside: set[str]) -> list[Finding]:
-    """What is wrong with one entry, where `inside` are the holders after it."""
+def _inside(piece: Sequence[Entry], holders: Collection[str] | None) -> Iterator[tuple[Entry, frozenset[str]]]:
+    """Each entry with those who held a slot after it: all of them from the `holders` of now, else those who surely did.
+
+    Without them: who took one before and has not given it back, and who gave one back later without taking it in between.
+    """
+    inside = set(holders or ())
+    behind = []
+    for entry in reversed(piece):
+        behind.append(frozenset(inside))
+        if entry.act in GRANTS:
+            inside.discard(entry.node)
+        elif entry.act in RETURNS:
+            inside.add(entry.node)
+    before: set[str] = set()
+    for entry, later in zip(piece, reversed(behind), strict=True):
+        if entry.act in GRANTS:
+            before.add(entry.node)
+        elif entry.act in RETURNS:
+            before.discard(entry.node)
+        yield entry, later if holders is not None else later | before
+
+
+def _one(limit: str, entry: Entry, inside: frozenset[str], *, exact: bool) -> list[Finding]:
+    """What is wrong with one entry, where `inside` are the holders after it, or (not `exact`) some of them."""
     who = entry.host or entry.node
+    number = len(inside) if exact else max(len(inside), entry.count)
     found = []
-    if entry.act == "acquired" and len(inside) > entry.slots:
-        text = f"{who} was granted a slot of {limit} as number {len(inside)} of {entry.slots}"
+    if entry.act == "acquired" and number > entry.slots:
+        text = f"{who} was granted a slot of {limit} as number {number} of {entry.slots}"
         found.append(Finding("exceeded", limit, text, entry.at, entry.node, entry.seq))
-    if entry.act in GRANTS and entry.node not in inside:
+    if exact and entry.act in GRANTS and entry.node not in inside:
         text = f"{who} was granted a slot and nobody gave it back, but it holds none"
         found.append(Finding("impossible", limit, text, entry.at, entry.node, entry.seq))
-    if entry.act in RETURNS and entry.node in inside:
+    if exact and entry.act in RETURNS and entry.node in inside:
         text = f"{who} gave a slot back and holds it all the same, without a grant"
         found.append(Finding("impossible", limit, text, entry.at, entry.node, entry.seq))
-    if entry.count != len(inside):
+    if entry.count != len(inside) if exact else entry.count < len(inside):
         text = f"change {entry.seq} counts {entry.count} holders, there were {len(inside)}"
         found.append(Finding("miscounted", limit, text, entry.at, entry.node, entry.seq))
     return found
+
+
+def _twice(limit: str, piece: Sequence[Entry]) -> Iterator[Finding]:
+    """What cannot be, whoever held a slot before: a slot taken or given back twice, a count that jumps."""
+    last: dict[str, str] = {}
+    for before, entry in zip([None, *piece], piece, strict=False):
+        who, change = entry.host or entry.node, (entry.act in GRANTS) - (entry.act in RETURNS)
+        if change and (entry.act in GRANTS) == (last.get(entry.node) in GRANTS) and entry.node in last:
+            text = f"{who} {'was granted a slot' if change > 0 else 'gave a slot back'} twice, with nothing in between"
+            yield Finding("impossible", limit, text, entry.at, entry.node, entry.seq)
+        if change:
+            last[entry.node] = entry.act
+        if before is not None and entry.count != before.count + change:
+            text = f"change {entry.seq} counts {entry.count} holders, after {before.count} at the change before"
+            yield Finding("miscounted", limit, text, entry.at, entry.node, entry.seq)

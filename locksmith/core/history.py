@@ -46,7 +46,9 @@ class Entry(Document):
 
     `act`: acquired, restored (put back after a restore of the store: counts even above the slots), released (`outcome` says
     why: healthy, recovered, rolled_back, … or the word of what called it off), taken (by an operator), resized, recounted.
-    `came_as` is the version that ran after the reboot, where a provider knows; `waited` the seconds in the queue, with `acquired`.
+    `came_as` is the version that ran after the reboot, where a provider knows; `waited` the seconds in the queue, with
+    `acquired`. `prior` is the gen of the guard that it replaced, "" where it made the guard: so a change that was not
+    written down, by an older locksmith or by hand, shows between two entries whose numbers follow each other.
     """
 
     seq: int
@@ -55,6 +57,7 @@ class Entry(Document):
     by: str
     count: int
     slots: int
+    prior: str | None = None
     node: str = ""
     host: str = ""
     group: str = ""

@@ -17,7 +17,8 @@ from locksmith.stores import Put
 def counted(limit: str, guard: Guard, entry: Entry) -> tuple[Put, Put]:
     """The guard as changed, under its next number, and the entry of that number; the gen of `entry` is that of both."""
     changed = replace(guard, gen=entry.gen, seq=guard.seq + 1)
-    told = shortened(replace(entry, seq=changed.seq, count=changed.count, slots=changed.effective))
+    numbers = replace(entry, seq=changed.seq, count=changed.count, slots=changed.effective, prior=guard.gen)
+    told = shortened(numbers)
     return Put(keys.guard(limit), changed.encode()), Put(keys.entry(limit, changed.seq), told.encode())
 
 

@@ -89,10 +89,13 @@ def test_an_audit_that_fails(lockctl: Lockctl, fleet: Fleet) -> None:
     assert guard is not None
     first = look(fleet.store, [keys.entry(limit, guard.seq)]).document(keys.entry(limit, guard.seq), Entry)
     assert first is not None
+    prior = guard.gen
     for number, (act, count) in enumerate([("acquired", 2), ("released", 1)], guard.seq + 1):
-        entry = replace(first, seq=number, act=act, count=count, node=node_id(2), host="n2", gen=f"f{number}")
+        gen = f"f{number}"
+        entry = replace(first, seq=number, act=act, count=count, node=node_id(2), host="n2", gen=gen, prior=prior)
         fleet.put(keys.entry(limit, number), entry.encode())
-    fleet.put(keys.guard(limit), replace(guard, seq=guard.seq + 2, gen="f").encode())
+        prior = gen
+    fleet.put(keys.guard(limit), replace(guard, seq=guard.seq + 2, gen=prior).encode())
     answer = lockctl("audit", "--json")
     assert answer.code == 1
     assert answer.document["error"]["kind"] == "damaged"

@@ -21,12 +21,14 @@ class History:
         self.guard = Guard(slots=slots, effective=slots)
         self.entries: list[Entry] = []
         self.holders: set[str] = set()
+        self.unrecorded = 0
 
     def do(self, act: str, node: str = "", slots: int | None = None) -> "History":
         change = {"acquired": 1, "restored": 1, "released": -1, "taken": -1}.get(act, 0)
         effective = slots if slots is not None else self.guard.effective
         guard = self.guard
-        self.guard = replace(guard, seq=guard.seq + 1, count=guard.count + change, effective=effective)
+        gen = f"g{guard.seq + 1}.{self.unrecorded}"
+        self.guard = replace(guard, seq=guard.seq + 1, count=guard.count + change, effective=effective, gen=gen)
         if change > 0:
             self.holders.add(node)
         elif change < 0:
@@ -43,12 +45,29 @@ class History:
                 node=node,
                 host=node,
                 group="web",
+                gen=gen,
+                prior=guard.gen,
             )
         )
         return self
 
+    def older(self, act: str, node: str) -> "History":
+        """The same by a locksmith that keeps no history: unknown fields stay as they were."""
+        kept, seq = list(self.entries), self.guard.seq
+        self.do(act, node)
+        self.unrecorded += 1
+        self.entries, self.guard = kept, replace(self.guard, seq=seq, gen=f"old{self.unrecorded}")
+        return self
+
+    def forget(self, *numbers: int) -> "History":
+        self.entries = [entry for entry in self.entries if entry.seq not in numbers]
+        return self
+
     def judge(self) -> Replay:
         return replay(LIMIT, self.entries, self.guard, self.holders)
+
+    def found(self) -> list[tuple[str, str, int | None]]:
+        return [(finding.kind, finding.node, finding.seq) for finding in self.judge().findings]
 
     def kinds(self) -> set[str]:
         return {finding.kind for finding in self.judge().findings}
@@ -191,3 +210,135 @@ def test_reboots_that_nobody_sanctioned():
     assert finding is not None
     assert (finding.kind, finding.node, finding.disproves) == ("unsanctioned", "id1", True)
     assert finding.text == "n1 rebooted 2 times without an armed slot"
+
+
+def test_an_older_locksmith_is_told_as_such_and_accuses_nobody():
+    """It keeps the number and changes the count: what it did is missing, and every entry that is there is true."""
+    history = History(1).do("acquired", "a").older("released", "a")
+    assert history.found() == [("unrecorded", "", None)]
+    assert "an older locksmith" in history.judge().findings[0].text
+    history.do("acquired", "b")
+    assert history.found() == [("unrecorded", "", 2)]
+    history.do("released", "b")
+    [finding] = history.judge().findings
+    assert finding.text == (
+        "between the changes 1 and 2 the guard was changed by something that keeps no history: an older locksmith, or by hand"
+    )
+    assert history.judge().since == history.entries[1].at
+    assert not history.judge().whole
+
+
+def test_two_changes_that_cancel_are_found():
+    assert History(1).do("acquired", "a").older("acquired", "b").older("released", "b").kinds() == {"unrecorded"}
+    history = History(1).do("acquired", "a").older("acquired", "b").older("released", "b").do("released", "a")
+    assert history.kinds() == {"unrecorded"}
+
+
+def test_once_the_ring_has_forgotten_the_older_locksmith_it_passes_again():
+    history = History(1).do("acquired", "a").older("released", "a")
+    for number in range(4):
+        history.do("acquired", f"n{number}").do("released", f"n{number}")
+    history.forget(1)
+    assert history.found() == []
+
+
+def test_a_guard_that_an_older_locksmith_made_has_no_known_beginning():
+    history = History(2)
+    history.guard = replace(history.guard, gen="old", count=1)
+    history.holders.add("a")
+    judged = history.do("acquired", "b").judge()
+    assert (judged.findings, judged.whole) == ((), False)
+
+
+def test_a_guard_that_was_made_with_a_recount_has_no_known_beginning():
+    history = History(2)
+    history.guard = replace(history.guard, count=1)
+    history.holders.add("a")
+    judged = history.do("resized").judge()
+    assert (judged.findings, judged.whole, judged.most) == ((), False, 1)
+
+
+def long_ago(slots: int = 1) -> History:
+    """A violation, and then a true history."""
+    history = History(slots).do("acquired", "a").do("acquired", "b").do("released", "a").do("released", "b")
+    return history.do("acquired", "c").do("released", "c").do("acquired", "d")
+
+
+def test_a_gap_hides_no_violation_before_it():
+    history = long_ago().forget(6)
+    assert history.found() == [("exceeded", "b", 2), ("gap", "", 7)]
+
+
+def test_not_even_one_that_lies_about_its_counts():
+    history = long_ago().forget(6)
+    history.entries[1:4] = [replace(entry, count=1) for entry in history.entries[1:4]]
+    assert ("exceeded", "b", 2) in history.found()
+
+
+@pytest.mark.parametrize("known", ["took", "gave back"])
+def test_half_of_a_violation_is_enough(known):
+    """Who takes a slot has it from then on, who gives one back had it until then, whatever the counts say."""
+    history = long_ago().forget(6, *((3, 4) if known == "took" else (1,)))
+    history.entries = [replace(entry, count=min(entry.count, 1)) for entry in history.entries]
+    assert ("exceeded", "b", 2) in history.found()
+
+
+def test_a_recount_hides_no_violation_before_it():
+    history = History(1).do("acquired", "a")
+    history.guard = replace(history.guard, count=0, gen=history.guard.gen)  # by hand, which is how two came to hold
+    history.do("acquired", "b")
+    history.guard = replace(history.guard, count=2)
+    history.do("recounted").do("released", "a")
+    assert ("exceeded", "b", 2) in history.found()
+
+
+def test_from_a_recount_on_it_is_known_again_and_not_from_the_beginning():
+    judged = History(2).do("acquired", "a").do("recounted").do("released", "a").judge()
+    assert (judged.findings, judged.whole, judged.since) == ((), False, NOON + timedelta(minutes=2))
+
+
+def test_what_cannot_be_read_is_a_gap_wherever_it_is():
+    for seq in range(1, 8):
+        history = true_history().forget(seq)
+        judged = replay(LIMIT, history.entries, history.guard, history.holders, {seq})
+        assert {finding.kind for finding in judged.findings} <= {"gap"}, seq
+
+
+def test_an_act_of_a_newer_locksmith_accuses_nobody():
+    history = true_history().do("resized")
+    history.entries[3] = replace(history.entries[3], act="lent")
+    assert history.found() == [("gap", "", 4)]
+
+
+def test_a_guard_that_is_gone_is_found_with_and_without_a_history():
+    assert [finding.kind for finding in replay(LIMIT, [], None, {"a"}).findings] == ["unrecorded"]
+    history = true_history()
+    assert [finding.kind for finding in replay(LIMIT, history.entries, None, ()).findings] == ["unrecorded"]
+    assert replay(LIMIT, [], None, ()).findings == ()
+
+
+def test_a_guard_that_was_deleted_and_made_anew_is_found_and_the_old_ring_is_no_gap_that_excuses_it():
+    history = true_history()
+    history.guard, history.holders = Guard(slots=2, effective=2), set()
+    history.forget(1).do("acquired", "z")
+    assert any(finding.kind == "unrecorded" for finding in history.judge().findings)
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_true_histories_with_holes_accuse_nobody(seed):
+    """Whatever is missing of it, a true history is at most not proved."""
+    random = Random(seed)
+    history = History(3)
+    for _ in range(150):
+        if random.random() < 0.05:
+            history.do("resized", slots=random.randint(1, 4))
+        elif random.random() < 0.03:
+            history.do("recounted")
+        elif history.guard.count < history.guard.effective and random.random() < 0.6:
+            history.do("acquired", random.choice(sorted({f"n{each}" for each in range(6)} - history.holders)))
+        elif history.holders:
+            history.do(random.choice(["released", "taken"]), random.choice(sorted(history.holders)))
+    lost = set(random.sample(range(1, history.guard.seq + 1), random.randint(1, 12)))
+    history.forget(*lost)
+    judged = replay(LIMIT, history.entries, history.guard, history.holders, lost)
+    assert {finding.kind for finding in judged.findings} <= {"gap"}
