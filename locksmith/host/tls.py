@@ -1,7 +1,7 @@
 """The files by which we prove who we are and know whom we trust, read again when they change.
 
-The one idea a reader would miss: files are replaced one after the other, and may be gone, empty or not fit each other for
-a moment. Then the last good ones stay in use, so that a renewal is never an outage; only the first reading can fail.
+The one idea a reader would miss: the last good ones stay in use while somebody writes them anew. That is more than comfort
+for a token: without one Consul answers with nothing instead of an error, and nothing looks like "not held".
 """
 
 import functools
@@ -10,6 +10,8 @@ import ssl
 import threading
 from dataclasses import dataclass
 from pathlib import Path
+
+from locksmith.host.reread import Reread
 
 _REFUSAL = re.compile(r"ALERT_.*(CERTIFICATE|UNKNOWN_CA|ACCESS_DENIED)|HANDSHAKE_FAILURE")
 """Alerts by which a server refuses *us*. With TLS 1.3 they come after the handshake, instead of an answer."""
@@ -42,7 +44,7 @@ class FilesUnusable(Exception):
 
 
 def context(tls: Tls) -> ssl.SSLContext:
-    """The context for a connection; the same object until a file changes. Raises FilesUnusable."""
+    """The context for a connection; the same object until a file changes, and for all who ask. Raises FilesUnusable."""
     return _kept(tls).context()
 
 
@@ -67,29 +69,32 @@ def explained(error: ssl.SSLError, trusting: str, plain: str) -> str:
     return f"TLS failed ({error.reason or error}); check {trusting}"
 
 
-class _Kept:
-    """The last good state of one `Tls`, for all threads."""
+class Files:
+    """The last good state of one `Tls`, for all threads.
+
+    Its context is for those alone who have this object: what a library sets on it (http.client's and urllib3's kinds of
+    socket are two) would else be found there by another.
+    """
 
     def __init__(self, tls: Tls) -> None:
+        """Nothing is read yet."""
         self._tls = tls
         self._lock = threading.Lock()
-        self._stamp: tuple[object, ...] = ()
-        self._context: ssl.SSLContext | None = None
+        self._context = Reread((tls.ca_file, tls.cert_file, tls.key_file), self._load)
         self._token: str | None = None
 
     def context(self) -> ssl.SSLContext:
-        with self._lock:
-            try:
-                stamp = self._stamped()
-                if self._context is None or stamp != self._stamp:
-                    self._context, self._stamp = self._load(), stamp
-            except OSError as error:
-                if self._context is None:
-                    raise FilesUnusable(f"cannot load {self._files()}: {_why(error)}") from error
-            return self._context
+        """The context for a connection; the same object until a file changes. Raises FilesUnusable."""
+        try:
+            return self._context.now()
+        except OSError as error:
+            raise FilesUnusable(f"cannot load {self._named()}: {_why(error)}") from error
 
     def token(self) -> str | None:
-        """Read each time, which costs no more than to look whether it changed."""
+        """The token, None without `token_file`; it is read each time, which costs no more than to look whether it changed.
+
+        Raises FilesUnusable.
+        """
         path = self._tls.token_file
         if path is None:
             return None
@@ -101,11 +106,6 @@ class _Kept:
                 raise FilesUnusable(f"token_file {path}: {why}")
             return self._token
 
-    def _stamped(self) -> tuple[object, ...]:
-        paths = (self._tls.ca_file, self._tls.cert_file, self._tls.key_file)
-        stats = [path.stat() for path in paths if path is not None]
-        return tuple((stat.st_mtime_ns, stat.st_size, stat.st_ino) for stat in stats)
-
     def _load(self) -> ssl.SSLContext:
         """A certificate and a key that do not fit yet are half of a replacement: ssl.SSLError, a kind of OSError."""
         made = ssl.create_default_context(cafile=self._tls.ca_file)
@@ -113,7 +113,7 @@ class _Kept:
             made.load_cert_chain(self._tls.cert_file, self._tls.key_file, password=_no_password)
         return made
 
-    def _files(self) -> str:
+    def _named(self) -> str:
         named = (
             ("ca_file", self._tls.ca_file),
             ("cert_file", self._tls.cert_file),
@@ -123,8 +123,8 @@ class _Kept:
 
 
 @functools.lru_cache(maxsize=64)
-def _kept(tls: Tls) -> _Kept:
-    return _Kept(tls)
+def _kept(tls: Tls) -> Files:
+    return Files(tls)
 
 
 def _word(path: Path) -> tuple[str, str]:

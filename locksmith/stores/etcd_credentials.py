@@ -1,23 +1,21 @@
 """Who we are for etcd: certificates and password from files, read again when a file changes.
 
-The one idea a reader would miss: a certificate and its key are two files that are renewed one after the other. Between
-the two they do not fit, so a new pair is tried before it is used, and until it fits the old one stays.
+The one idea a reader would miss: gRPC takes the files' content and looks at it only when it connects. So a new pair of
+certificate and key is tried in a context of OpenSSL's before it is used (which is why `host.tls`, whose contexts gRPC cannot
+take, is not enough here), and until it fits the old one stays.
 """
 
 import contextlib
 import ssl
-import threading
-from collections.abc import Sequence
 from pathlib import Path
 
 from locksmith.errors import ConfigError
+from locksmith.host.reread import Reread
 from locksmith.stores import Access
 from locksmith.stores.etcd_channel import TlsMaterial
 
 _SYSTEM_ROOTS = (Path("/etc/ssl/certs/ca-certificates.crt"), Path("/etc/pki/tls/certs/ca-bundle.crt"))
 """Debian's and Fedora's; gRPC would use a list of its own that no administrator can see."""
-
-_Stamps = tuple[tuple[int, int, int], ...]
 
 
 class Credentials:
@@ -28,53 +26,35 @@ class Credentials:
         _check(access, tls=tls)
         self.access = access
         self.tls = tls
-        self._lock = threading.Lock()
-        self._tls_stamps: _Stamps | None = None
-        self._material = TlsMaterial()
-        self._context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-        self._password_stamps: _Stamps | None = None
-        self._password = ""
+        named = (access.ca_file, access.cert_file, access.key_file)
+        self._shown = ", ".join(f"{path}" for path in named if path is not None)
+        self._loaded = Reread(named, self._load)
+        self._password = Reread((access.password_file,), self._read_password)
         self.material()
         self.password()
 
     def material(self) -> TlsMaterial | None:
         """The TLS material; the same object until a file has changed. None without TLS."""
-        if not self.tls:
-            return None
-        named = (self.access.ca_file, self.access.cert_file, self.access.key_file)
-        with self._lock:
-            try:
-                stamps = _stamps([path for path in named if path is not None])
-                if stamps != self._tls_stamps:
-                    self._material = self._read_material()
-                    self._tls_stamps = stamps
-            except (OSError, ssl.SSLError) as error:
-                if self._tls_stamps is None:
-                    files = ", ".join(f"{path}" for path in named if path is not None)
-                    raise ConfigError(f"ca_file, cert_file, key_file ({files}) cannot be used: {error}") from error
-            return self._material
+        return self._current()[0] if self.tls else None
 
     def password(self) -> str:
         """The password as it stands in its file now, without the line's end; empty when none is used."""
-        path = self.access.password_file
-        if path is None:
-            return ""
-        with self._lock:
-            try:
-                stamps = _stamps([path])
-                if stamps != self._password_stamps:
-                    self._password = path.read_text().rstrip("\r\n")
-                    self._password_stamps = stamps
-            except (OSError, UnicodeDecodeError) as error:
-                if self._password_stamps is None:
-                    raise ConfigError(f"password_file {path} cannot be read: {error}") from error
-            return self._password
+        try:
+            return self._password.now()
+        except (OSError, ValueError) as error:
+            raise ConfigError(f"password_file {self.access.password_file} cannot be read: {error}") from error
 
     def context(self) -> ssl.SSLContext:
-        """The trust and certificate in use as an OpenSSL context, for the diagnosis of a handshake."""
-        return self._context
+        """The trust and certificate in use as an OpenSSL context, for the diagnosis of a handshake; only with TLS."""
+        return self._current()[1]
 
-    def _read_material(self) -> TlsMaterial:
+    def _current(self) -> tuple[TlsMaterial, ssl.SSLContext]:
+        try:
+            return self._loaded.now()
+        except OSError as error:
+            raise ConfigError(f"ca_file, cert_file, key_file ({self._shown}) cannot be used: {error}") from error
+
+    def _load(self) -> tuple[TlsMaterial, ssl.SSLContext]:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         context.set_alpn_protocols(["h2"])
         roots, cert, key = (self.access.ca_file or _system_roots()), self.access.cert_file, self.access.key_file
@@ -87,8 +67,11 @@ class Credentials:
             cert.read_bytes() if cert else None,
             key.read_bytes() if key else None,
         )
-        self._context = context
-        return material
+        return material, context
+
+    def _read_password(self) -> str:
+        path = self.access.password_file
+        return path.read_text().rstrip("\r\n") if path is not None else ""
 
 
 def _check(access: Access, *, tls: bool) -> None:
@@ -108,8 +91,3 @@ def _system_roots() -> Path | None:
     with contextlib.suppress(StopIteration):
         return next(path for path in candidates if path.is_file())
     return None
-
-
-def _stamps(paths: Sequence[Path]) -> _Stamps:
-    found = [path.stat() for path in paths]
-    return tuple((stat.st_mtime_ns, stat.st_size, stat.st_ino) for stat in found)
