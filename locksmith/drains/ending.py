@@ -48,6 +48,10 @@ class Patience:
         """Whether nothing is left."""
         return self.left == timedelta(0)
 
+    def share(self, parts: int) -> "Patience":
+        """An equal share of what is left, from now on."""
+        return Patience(self.left / parts, self._clock)
+
     def request(self, at_most: timedelta) -> timedelta:
         """The time for one request now."""
         return max(SHORTEST, min(at_most, self.left))

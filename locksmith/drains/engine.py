@@ -3,8 +3,8 @@
 The idea a reader would miss: a stop answers only when the container has stopped, so its request gets all the time that is
 left, and one that got no answer is still at work in the engine.
 
-Docker Engine API v1.41: ContainerList, ContainerInspect, ContainerStop, ContainerStart; without a version in the path the
-engine takes its own. Podman: "compat" API, https://docs.podman.io/en/latest/_static/api.html.
+Docker Engine API v1.41: ContainerList, ContainerInspect, ContainerStop, ContainerStart, in the engine's own version (see
+`host.engine`). Podman: "compat" API, https://docs.podman.io/en/latest/_static/api.html.
 """
 
 from collections.abc import Mapping
@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from locksmith.drains.service import Service, Trouble
+from locksmith.host.engine import NoAnswer, front
 
 SOCKETS = (Path("/run/docker.sock"), Path("/var/run/docker.sock"), Path("/run/podman/podman.sock"))
 SHORT = timedelta(seconds=10)
@@ -34,11 +35,13 @@ class Engine:
 
     def __init__(self, socket: Path) -> None:
         """Nothing is asked yet."""
+        self._socket = socket
+        self._front: str | None = None
         self._service = Service(f"the container engine at {socket}", "http://localhost", unix=socket)
 
     def running(self, timeout: timedelta) -> tuple[Container, ...] | Trouble:
         """The containers that run, are paused or are being restarted."""
-        listed = self._service.call("GET", "/containers/json", min(timeout, SHORT))
+        listed = self._call("GET", "/containers/json", min(timeout, SHORT))
         if isinstance(listed, Trouble):
             return listed
         if not isinstance(listed, list):
@@ -47,7 +50,7 @@ class Engine:
 
     def runs(self, container: str, timeout: timedelta) -> bool | Trouble | None:
         """Whether it runs now; None when there is no such container."""
-        found = self._service.call("GET", f"/containers/{container}/json", min(timeout, SHORT))
+        found = self._call("GET", f"/containers/{container}/json", min(timeout, SHORT))
         if isinstance(found, Trouble):
             return None if found.status == HTTPStatus.NOT_FOUND else found
         state = found.get("State") if isinstance(found, dict) else None
@@ -59,11 +62,21 @@ class Engine:
         No such container, and stopped already: None, too.
         """
         query = {"t": str(grace)} if grace is not None else None
-        return self._did(self._service.call("POST", f"/containers/{container}/stop", timeout, query=query))
+        return self._did(self._call("POST", f"/containers/{container}/stop", timeout, query=query))
 
     def start(self, container: str, timeout: timedelta) -> Trouble | None:
         """Start it. No such container, and running already: None, too."""
-        return self._did(self._service.call("POST", f"/containers/{container}/start", timeout))
+        return self._did(self._call("POST", f"/containers/{container}/start", timeout))
+
+    def _call(
+        self, method: str, path: str, timeout: timedelta, query: Mapping[str, str] | None = None
+    ) -> Any | Trouble:
+        if self._front is None:
+            found = front(self._socket, min(timeout, SHORT))
+            if isinstance(found, NoAnswer):
+                return Trouble(found.reason)
+            self._front = found
+        return self._service.call(method, f"{self._front}{path}", timeout, query=query)
 
     @staticmethod
     def _did(answer: Any) -> Trouble | None:

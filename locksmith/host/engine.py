@@ -79,6 +79,15 @@ def look(socket: Path, timeout: timedelta) -> Seen | NoAnswer:
     return Seen(program, everything, frozenset(unhealthy), frozenset(starting))
 
 
+def front(socket: Path, timeout: timedelta) -> str | NoAnswer:
+    """What every path begins with for the engine behind this Unix socket, such as `/v1.52`; raises nothing."""
+    try:
+        found, _ = _Engine(socket, time.monotonic() + timeout.total_seconds()).version()
+    except _NotSaid as error:
+        return NoAnswer(str(error))
+    return found
+
+
 class _NotSaid(Exception):
     """The words for NoAnswer."""
 

@@ -2,13 +2,18 @@
 
 No engine runs here. It follows the Docker Engine API v1.41 (ContainerList, ContainerInspect, ContainerStop, ContainerStart),
 which Podman serves as its "compat" API: 204 done, 304 nothing to do, 404 no such container, with `{"message": …}`.
+It wants its own version in every path but the ping's: none is deprecated, and an old one is refused since Docker 29. What is
+recorded, and what faults are for, is the rest of the path.
 """
 
 import threading
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from tests.servers.json_api import Asked, JsonApi, Said
+
+VERSION = "1.52"
 
 
 class EngineStandIn(JsonApi):
@@ -26,6 +31,14 @@ class EngineStandIn(JsonApi):
     def run(self, name: str, labels: dict[str, str] | None = None, *, running: bool = True) -> None:
         self.running[name] = running
         self.labels[name] = labels or {}
+
+    def respond(self, asked: Asked) -> Said | None:
+        if asked.path == "/_ping":
+            return Said(200, "OK", {"Api-Version": VERSION})
+        front, _, rest = asked.path.removeprefix("/").partition("/")
+        if front != f"v{VERSION}":
+            return Said(400, {"message": f"client version {front} is too old. Minimum supported API version is 1.44"})
+        return super().respond(replace(asked, path=f"/{rest}"))
 
     def answer(self, asked: Asked) -> Said:
         match asked.method, asked.path.split("/")[1:]:

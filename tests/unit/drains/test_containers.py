@@ -183,10 +183,105 @@ def test_an_engine_that_comes_up_later_than_we_do(engine, containers):
     assert engine.running["a"]
 
 
+def test_one_that_does_not_start_does_not_keep_the_others_down(engine, containers, kept):
+    """Which base a container can do without, nobody told us; what is left down is an outage for sure."""
+    for place, name in enumerate(("web", "app", "db"), 1):
+        engine.run(name, {ORDER_LABEL: str(place)})
+    containers().drain(ContainerRules())
+    engine.fault("POST /containers/id-db/start", 500, times=1000, document={"message": "no such volume"})
+    ending = containers(30).start()
+    assert isinstance(ending, NotDone)
+    assert ending.reason.startswith("containers that we stopped are still down: db: ")
+    assert engine.running == {"web": True, "app": True, "db": False}
+    assert [each["name"] for each in kept.read()["containers"]] == ["db"]
+
+
+def test_what_an_administrator_stops_after_we_started_it_stays_stopped(engine, containers):
+    """A hook that fails after the reboot is tried again, for hours."""
+    engine.run("app", {ORDER_LABEL: "1"})
+    engine.run("db", {ORDER_LABEL: "2"})
+    containers().drain(ContainerRules())
+    engine.fault("POST /containers/id-db/start", 500, times=1000)
+    containers(10).start()
+    engine.running["app"] = False
+    engine.did.clear()
+    assert isinstance(containers(10).start(), NotDone)
+    assert engine.did == []
+
+
+def test_a_disk_that_is_full_keeps_nothing_down(engine, containers, kept):
+    engine.run("app", {ORDER_LABEL: "1"})
+    engine.run("db", {ORDER_LABEL: "2"})
+    containers().drain(ContainerRules())
+    (kept.path.parent / f".{kept.path.name}.new").mkdir()  # no new content can be written
+    assert isinstance(containers().start(), Done)
+    assert engine.running == {"app": True, "db": True}
+    assert kept.read() is None
+
+
+def test_nothing_more_is_stopped_once_the_time_is_over(engine, containers):
+    for number in range(12):
+        engine.run(f"c{number:02}")
+    engine.stubborn = {f"c{number:02}": threading.Event() for number in range(8)}
+    ending = containers(0.3).drain(ContainerRules())
+    asked = [each.path for each in engine.asked if each.method == "POST"]
+    for each in engine.stubborn.values():
+        each.set()
+    assert isinstance(ending, NotDone)
+    assert {path.split("/")[2] for path in asked} == {f"id-c{number:02}" for number in range(8)}
+
+
+def test_a_container_that_comes_back_while_we_drain(engine, containers):
+    """Made anew under another id, by compose or a unit that sees its end."""
+    engine.run("web-old")
+
+    class Replaces(EngineStandIn):
+        def _stop(self, name):
+            said = super()._stop(name)
+            if name == "web-old":
+                self.run("web-new")
+            return said
+
+    engine.__class__ = Replaces
+    assert containers().drain(ContainerRules()) == Done("2 containers stopped")
+    assert engine.running == {"web-old": False, "web-new": False}
+
+
+def test_a_container_that_somebody_starts_each_time(engine, containers, said):
+    engine.run("web")
+
+    class Insists(EngineStandIn):
+        def _stop(self, name):
+            said = super()._stop(name)
+            self.running[name] = True
+            return said
+
+    engine.__class__ = Insists
+    ending = containers().drain(ContainerRules())
+    assert isinstance(ending, NotDone)
+    assert ending.reason.startswith("containers run again as soon as they are stopped: web; ")
+    assert isinstance(containers().drain(ContainerRules(go_on=True)), Done)
+    assert isinstance(containers().drain(ContainerRules(keep=("web",))), Done)
+
+
+def test_a_container_of_a_systemd_unit_is_left_to_systemd(engine, containers, said):
+    """Podman's own label. The unit would start it again, or have removed it when we want to start it."""
+    engine.run("web", {"PODMAN_SYSTEMD_UNIT": "web.service"})
+    engine.run("db")
+    assert containers().drain(ContainerRules()) == Done("1 containers stopped")
+    assert engine.did == ["stop db"]
+    assert "left to systemd, which stops their units: web (web.service)" in said
+
+
+def test_labels_of_any_shape(engine, containers):
+    engine.run("a", {ORDER_LABEL: None, "PODMAN_SYSTEMD_UNIT": None})
+    assert containers().drain(ContainerRules()) == Done("1 containers stopped")
+
+
 def test_no_engine(kept, patience, said, tmp_path):
     drain = ContainersDrain(Engine(tmp_path / "none.sock"), kept, patience(), said.append)
     ending = drain.drain(ContainerRules())
-    assert ending.reason.startswith("no container was stopped: the container engine at ")
+    assert ending.reason.startswith("no container was stopped: the container engine cannot be asked: ")
     assert "there is no such socket" in ending.reason
 
 
