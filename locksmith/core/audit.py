@@ -54,6 +54,8 @@ class Replay:
     since: datetime | None
     whole: bool
     findings: tuple[Finding, ...]
+    guarded: bool = True
+    """Whether the limit has a guard."""
 
 
 def replay(
@@ -97,6 +99,7 @@ def replay(
         first.at if first is not None else None,
         whole=first is not None and _made_it(first),
         findings=tuple(sorted(found, key=lambda finding: finding.seq or 0)),
+        guarded=guard is not None,
     )
 
 

@@ -101,6 +101,11 @@ def record_node(key: str) -> str:
     return key.rsplit("/", 1)[1]
 
 
+def record_group(key: str) -> str:
+    """The group of a registry key."""
+    return key.removeprefix(RECORDS).split("/", 1)[0]
+
+
 def unlocked(node: str) -> str:
     """The record of the last slot that an operator took from this node: explains to its agent where it went."""
     return f"ev/unlock/{node}"
@@ -119,6 +124,12 @@ def entry(limit: str, seq: int) -> str:
 def entry_limit(key: str) -> str:
     """The limit of an entry's key."""
     return key.removeprefix(ENTRIES).rsplit("/", 1)[0]
+
+
+def entry_place(key: str) -> int:
+    """The place in the ring of an entry's key; -1 for one that no entry has."""
+    place = key.rsplit("/", 1)[1]
+    return int(place) if place.isascii() and place.isdigit() else -1
 
 
 def notes_of_fleet() -> str:

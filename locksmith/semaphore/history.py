@@ -6,7 +6,7 @@ from datetime import datetime
 
 from locksmith.core import keys
 from locksmith.core.audit import Finding, Replay, replay, unsanctioned
-from locksmith.core.documents import Guard, Holder, NodeRecord
+from locksmith.core.documents import Guard, Holder, NodeRecord, Phase
 from locksmith.core.history import AGE, Entry, Note, Notes, Step
 from locksmith.errors import Corrupt
 from locksmith.semaphore.actor import Actor, View, look
@@ -48,6 +48,7 @@ def history(actor: Actor, group: str | None, node: str | None, since: datetime |
         notes.append(keys.notes_of_group(group))
     if node is not None:
         notes.append(keys.notes_of_node(node))
+        prefixes.append(keys.notes_of_group(""))  # a node's failures stand with the group that they halted
     else:
         prefixes.append(keys.NOTES)
     view = look(actor.store, notes, prefixes)
@@ -64,29 +65,47 @@ def history(actor: Actor, group: str | None, node: str | None, since: datetime |
 
 
 def audit(actor: Actor, group: str | None) -> Audit:
-    """Replay the history of a group's limit, or of all limits. Raises Corrupt, StoreError.
+    """Replay the history of a group's limit, or of all limits. Raises Corrupt when a guard or holder cannot be read, StoreError.
 
     Each limit in a snapshot of its own, with all holders in it: entries, guard and holders belong to one instant.
     """
-    limits = [keys.group_limit(group)] if group is not None else _limits(actor)
-    replays = []
-    for limit in limits:
-        view = look(actor.store, [keys.guard(limit)], [keys.entries(limit), keys.OWNERS])
-        holders = [
-            keys.own_node(key) for key, _, holder in view.documents(keys.OWNERS, Holder) if limit in holder.limits
-        ]
-        entries = [entry for _, _, entry in view.documents(keys.entries(limit), Entry)]
-        replays.append(replay(limit, entries, view.document(keys.guard(limit), Guard), holders))
     prefix = keys.records(group) if group is not None else keys.RECORDS
-    records = look(actor.store, (), [prefix]).documents(prefix, NodeRecord)
-    unasked = [found for key, _, record in records if (found := unsanctioned(keys.record_node(key), record))]
-    findings = [finding for each in replays for finding in each.findings]
-    return Audit(tuple(replays), (*findings, *unasked))
+    unread: list[Finding] = []
+    records = []
+    for key, item in look(actor.store, (), [prefix]).snapshot.under(prefix):
+        try:
+            records.append((keys.record_node(key), NodeRecord.decode(key, item.value)))
+        except Corrupt as error:
+            unread.append(
+                Finding("gap", keys.group_limit(keys.record_group(key)), str(error), node=keys.record_node(key))
+            )
+    limits = [keys.group_limit(group)] if group is not None else _limits(actor, {record.group for _, record in records})
+    replays = [_replayed(actor, limit) for limit in limits]
+    unasked = [found for node, record in records if (found := unsanctioned(node, record))]
+    shown = tuple(each for each in replays if group is not None or each.entries or each.findings or each.guarded)
+    return Audit(shown, (*(finding for each in shown for finding in each.findings), *unread, *unasked))
 
 
-def _limits(actor: Actor) -> list[str]:
-    view = look(actor.store, (), [keys.GUARDS])
-    return [key.removeprefix(keys.GUARDS) for key, _ in view.snapshot.under(keys.GUARDS)]
+def _replayed(actor: Actor, limit: str) -> Replay:
+    prefix = keys.entries(limit)
+    view = look(actor.store, [keys.guard(limit)], [prefix, keys.OWNERS])
+    holders = [keys.own_node(key) for key, _, holder in view.documents(keys.OWNERS, Holder) if limit in holder.limits]
+    entries, lost = [], set()
+    for key, item in view.snapshot.under(prefix):
+        try:
+            entries.append(Entry.decode(key, item.value))
+        except Corrupt:
+            lost.add(keys.entry_place(key))  # no less missing than one that is not there
+    return replay(limit, entries, view.document(keys.guard(limit), Guard), holders, lost)
+
+
+def _limits(actor: Actor, groups: Iterable[str]) -> list[str]:
+    """All that ever were: also one whose guard is gone has a history, and who holds a slot of it."""
+    view = look(actor.store, (), [keys.GUARDS, keys.BRAKES, keys.OWNERS])
+    found = {key.removeprefix(keys.GUARDS) for key, _ in view.snapshot.under(keys.GUARDS)}
+    found |= {keys.group_limit(key.removeprefix(keys.BRAKES)) for key, _ in view.snapshot.under(keys.BRAKES)}
+    found |= {limit for _, _, holder in view.documents(keys.OWNERS, Holder) for limit in holder.limits}
+    return sorted(found | {keys.group_limit(group) for group in groups})
 
 
 def _of_entries(view: View, prefix: str) -> Iterable[Event]:
@@ -122,11 +141,16 @@ def _event(note: Note, group: str) -> Event:
 
 def _of_holders(view: View) -> Iterable[Event]:
     """The phases of those who hold a slot now; for the others they stand in the entry of their release."""
-    for key, _, holder in view.documents(keys.OWNERS, Holder):
-        node = keys.own_node(key)
+    for key, item in view.snapshot.under(keys.OWNERS):
+        try:
+            holder = Holder.decode(key, item.value)
+        except Corrupt:
+            continue  # `lockctl fsck` tells of it
         for step in holder.steps:
-            yield _phase(step, holder, node)
+            yield _phase(step, holder, keys.own_node(key))
 
 
 def _phase(step: Step, holder: Holder, node: str) -> Event:
-    return Event(step.at, step.phase, holder.by or f"agent@{holder.host}", holder.group, node, holder.host)
+    """By the operator from the moment on that he has it by hand; before that his slot was the agent's."""
+    by = holder.by if holder.by and step.phase == Phase.MAINTENANCE else f"agent@{holder.host}"
+    return Event(step.at, step.phase, by, holder.group, node, holder.host)

@@ -8,14 +8,15 @@ import pytest
 
 from locksmith.core import keys
 from locksmith.core.admission import Patience
-from locksmith.core.documents import Guard, Holder, Phase
+from locksmith.core.documents import Guard, Holder, NodeRecord, Phase, Then
 from locksmith.core.history import NOTES, RING, Entry
 from locksmith.errors import StoreFull
 from locksmith.semaphore import operating, repair
 from locksmith.semaphore.actor import Actor, look
 from locksmith.semaphore.claiming import Claimed, claim
-from locksmith.semaphore.history import audit, history
-from locksmith.semaphore.holding import Slot, arm, fail, put_back, release, to_phase, verify
+from locksmith.semaphore.history import Audit, audit, history
+from locksmith.semaphore.holding import Slot, arm, fail, mark, put_back, release, to_phase, verify
+from locksmith.semaphore.recovery import write_record
 from locksmith.semaphore.taking import force_unlock
 from locksmith.stores import Check, Put
 from tests.fakes.faulty import Fault, Raise
@@ -173,6 +174,98 @@ def test_a_damaged_note_stands_in_nobodys_way(world: World, n1: Actor, slot: Slo
     for number in range(NOTES * 2):
         operating.pause_fleet(world.operator, f"storm {number}", None)
     assert acts(world).count("paused") == NOTES
+
+
+def damaged(world: World, key: str) -> None:
+    world.judge.off = True
+    world.memory.commit((), (Put(key, b"{half"),))
+
+
+@pytest.mark.parametrize("seq", [1, 2, 3])
+def test_a_damaged_entry_blinds_neither_audit_nor_history(world: World, n1: Actor, slot: Slot, seq: int):
+    release(n1, slot)
+    world.holding(n1, "n1")
+    operating.set_max(world.operator, "db", 3)
+    damaged(world, keys.entry("group/web", seq))
+    judged = audit(world.operator, None)
+    assert {each.limit for each in judged.limits} == {"group/web", "group/db"}
+    assert {(finding.kind, finding.limit) for finding in judged.findings} <= {("gap", "group/web")}
+    assert len([event for event in history(world.operator, "web", None, None) if event.entry is not None]) == 2
+
+
+def test_a_damaged_entry_stands_in_nobodys_way(world: World, n1: Actor, slot: Slot):
+    for seq in range(1, 5):
+        damaged(world, keys.entry("group/web", seq))
+    world.judge.off = False
+    cycle(world, n1, slot)
+    assert "released" in acts(world)
+
+
+def test_a_damaged_holder_or_record_blinds_no_history(world: World, n1: Actor, slot: Slot):
+    release(n1, slot)
+    damaged(world, keys.own("n2"))
+    assert "released" in acts(world)
+    world.memory.commit(
+        (Check(keys.own("n2"), world.memory.read([keys.own("n2")])[keys.own("n2")].mod),), (), (keys.own("n2"),)
+    )
+    damaged(world, keys.record("web", "n3"))
+    judged = audit(world.operator, None)
+    assert [(finding.kind, finding.node) for finding in judged.findings] == [("gap", "n3")]
+
+
+@pytest.mark.parametrize("sight", ["holder", "brake", "record"])
+def test_a_limit_whose_guard_is_gone_is_not_passed_over(world: World, n1: Actor, slot: Slot, sight: str):
+    if sight != "holder":
+        release(n1, slot)
+    if sight == "brake":
+        operating.pause_group(world.operator, "web", "x", None)
+    if sight == "record":
+        write_record(n1, "n1", NodeRecord(host="n1", group="web", state="steady", seen=world.clock.wall()))
+    world.judge.off = True
+    guard = keys.guard("group/web")
+    world.memory.commit((Check(guard, world.memory.read([guard])[guard].mod),), (), (guard,))
+    judged = audit(world.operator, None)
+    assert [(finding.kind, finding.limit) for finding in judged.findings] == [("unrecorded", "group/web")]
+
+
+def test_a_group_in_which_nothing_was_ever_done_is_no_limit(world: World, n1: Actor):
+    write_record(n1, "n1", NodeRecord(host="n1", group="new", state="steady", seen=world.clock.wall()))
+    assert audit(world.operator, None) == Audit((), ())
+
+
+def test_a_failure_stands_in_the_history_of_its_node_after_it_is_over(world: World, n1: Actor, slot: Slot):
+    fail(n1, slot, "app")
+    release(n1, slot)
+    assert ("failed", "app") in [(event.act, event.reason) for event in history(world.operator, None, "n1", None)]
+    assert "failed" not in acts(world, node="n2")
+
+
+def test_who_took_the_slot_over_by_hand_did_not_do_what_the_agent_did_before(world: World, n1: Actor, slot: Slot):
+    then = Then(by="bob@bastion2", host="host-n1", reason="disk", nonce="b1")
+    mark(n1, slot, lambda holder: replace(holder, then=then))
+    assert release(n1, slot).by_hand
+    phases = [(e.act, e.by) for e in history(world.operator, None, "n1", None) if e.entry is None]
+    assert phases == [("acquired", "agent@host-n1"), ("maintenance", "bob@bastion2")]
+    force_unlock(world.operator, "n1", "done", armed_too=False)
+    assert audit(world.operator, None).findings == ()
+
+
+def test_an_older_agent_in_the_fleet(world: World, n1: Actor, slot: Slot):
+    """It keeps the fields that it does not know: the number of the guard stays while its count changes."""
+    guard = keys.guard("group/web")
+    items = world.memory.read([slot.key, guard])
+    older = replace(world.guard(), count=0, gen="older")
+    world.memory.commit(
+        (Check(slot.key, items[slot.key].mod), Check(guard, items[guard].mod)),
+        (Put(guard, older.encode()),),
+        (slot.key,),
+    )
+    assert {finding.kind for finding in audit(world.operator, None).findings} == {"unrecorded"}
+    second = world.holding(world.actor("agent@n2"), "n2")
+    release(world.actor("agent@n2"), second)
+    judged = audit(world.operator, None)
+    assert [(finding.kind, finding.node) for finding in judged.findings] == [("unrecorded", "")]
+    assert not judged.limits[0].whole
 
 
 def test_long_reasons_stand_in_nobodys_way(world: World, n1: Actor, slot: Slot):
