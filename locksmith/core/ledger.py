@@ -105,8 +105,10 @@ REBOOT_RESULTS = ("healthy", "recovered", "failed", "rolled_back", "stuck", "uns
 class Ledger(Document):
     """The whole journal.
 
-        `boot` is the boot it was last written in. `wanted` are the fingerprints of the updates that were staged then, by
-        provider; at a boot change they become `spent`: a reboot has been spent on them, and the loop guard blocks them.
+    `boot` is the boot it was last written in. `wanted` are the fingerprints of the updates that were staged then, by
+    provider; at a boot change they become `spent`: a reboot has been spent on them, and the loop guard blocks them.
+    `left` are the versions, by provider, that a reboot of ours for another version has left: as long as such a one still
+    runs, that reboot has failed, and "nothing is staged" lifts no guard.
     `cooldown_until` is wall time.
     `served` is the operator's request that the last reboot without a slot served.
     """
@@ -116,6 +118,7 @@ class Ledger(Document):
     owed: Owed | None = None
     wanted: Mapping[str, str] = field(default_factory=dict)
     spent: Mapping[str, str] = field(default_factory=dict)
+    left: Mapping[str, str] = field(default_factory=dict)
     last: LastReboot | None = None
     last_ours: datetime | None = None
     served: str = ""

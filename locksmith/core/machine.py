@@ -131,7 +131,7 @@ def _notice(agent: Agent, event: Event, at: Moment) -> Agent:
 def _staged(agent: Agent, event: ProvidersAnswered, at: Moment) -> Agent:
     """What the providers say: an unknown neither brings a need nor takes one away."""
     needs, running, unsure = dict(agent.needs), dict(agent.running), {}
-    spent = dict(agent.ledger.spent)
+    spent, left = dict(agent.ledger.spent), dict(agent.ledger.left)
     for answer in event.answers:
         match answer:
             case Need():
@@ -140,9 +140,13 @@ def _staged(agent: Agent, event: ProvidersAnswered, at: Moment) -> Agent:
                 needs[answer.provider] = replace(answer, since=known or answer.since or at.wall)
                 if spent.get(answer.provider) not in (None, answer.fingerprint):
                     del spent[answer.provider]
+                    left.pop(answer.provider, None)
             case NotNeeded():
                 needs.pop(answer.provider, None)
-                spent.pop(answer.provider, None)
+                if answer.running is None or left.get(answer.provider) != answer.running:
+                    # Else the reboot fell back to the version before: what is staged once more is no new update.
+                    spent.pop(answer.provider, None)
+                    left.pop(answer.provider, None)
                 if answer.running is not None:
                     running[answer.provider] = answer.running
             case NeedUnknown():
@@ -154,6 +158,7 @@ def _staged(agent: Agent, event: ProvidersAnswered, at: Moment) -> Agent:
     agent = replace(agent, needs=needs, running=running, unsure=unsure, asked_providers=True)
     forgotten = {name: fp for name, fp in agent.ledger.wanted.items() if name in unsure and name not in needs}
     wanted = {**forgotten, **{name: need.fingerprint for name, need in needs.items()}}
-    if (wanted, spent) == (dict(agent.ledger.wanted), dict(agent.ledger.spent)):
+    ledger = agent.ledger
+    if (wanted, spent, left) == (dict(ledger.wanted), dict(ledger.spent), dict(ledger.left)):
         return agent
-    return note(agent, wanted=wanted, spent=spent)
+    return note(agent, wanted=wanted, spent=spent, left=left)

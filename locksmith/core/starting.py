@@ -46,11 +46,19 @@ def boot_changed(agent: Agent, at: Moment) -> Agent:
                 agent,
                 last=last,
                 spent={**ledger.spent, **ledger.wanted},
+                left={**ledger.left, **_left(owed)} if owed is not None and ours else ledger.left,
                 last_ours=at.wall if ours else ledger.last_ours,
             )
         if not ours and not settled:
             agent = note(agent, reboots=counted(agent.ledger.reboots, "unsanctioned"))
     return note(agent, boot=agent.boot)
+
+
+def _left(owed: Owed) -> dict[str, str]:
+    """The version that this attempt's reboot has left for another one, by provider."""
+    if owed.origin is None or owed.target in (None, owed.origin):
+        return {}
+    return {owed.provider: owed.origin}
 
 
 def on_starting(agent: Agent, state: Starting, event: Event, at: Moment) -> Turn:

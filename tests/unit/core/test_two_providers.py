@@ -1,6 +1,7 @@
 """Two providers in one agent, as on Debian, where the flag file and needrestart often name the same kernel."""
 
 from dataclasses import replace
+from datetime import timedelta
 
 import pytest
 
@@ -21,6 +22,7 @@ from tests.fakes.mind import (
     found,
     ledger,
     owed,
+    policy,
     says,
     slot,
     staged,
@@ -103,6 +105,46 @@ def test_one_that_the_reboot_did_not_clear_makes_no_second_reboot(answers, stuck
     for _ in range(3):  # and none later, whenever it is asked again
         mind.hear(ev.Tick(), says(*answers), OPEN, wait=3600)
         assert why(mind) == ["loop_guard"]
+
+
+def fallen_back(*answers: Need | NotNeeded | NeedUnknown) -> Mind:
+    """The boot after a reboot of ours that came back on the old version, with the slot given back."""
+    attempt = owed(stage=Stage.ARMED, boot=OLD_BOOT, provider=TOOL, fingerprint="tool-1", origin=OLD, target=NEW)
+    book = ledger(attempt, wanted={TOOL: "tool-1"}, boot=OLD_BOOT)
+    mind = Mind(agent(Starting(), book, policy=policy(rollback_holds=False, min_interval=timedelta(0)), needs={}))
+    mind.hear(ev.Begin(), says(*answers), found(slot(phase="armed", boot=OLD_BOOT)))
+    mind.hear(ev.PhaseMarked("verifying", slot(phase="verifying")), ev.HooksListed("post-reboot", ()))
+    mind.hear(ev.HealthAnswered(()))
+    mind.hear(ev.Tick(), ev.HealthAnswered(()), wait=3600)
+    mind.hear(ev.ReleaseDone(), found())
+    assert mind.book.owed is None
+    return mind
+
+
+@pytest.mark.parametrize("first", [not_needed(TOOL, OLD), NeedUnknown(TOOL, "the service is not up yet")])
+def test_an_update_that_fell_back_and_is_staged_again_makes_no_second_reboot(first):
+    """Image systems stage a version that did not boot again and again, and say "nothing staged" in between."""
+    mind = fallen_back(first)
+    for _ in range(3):
+        mind.hear(says(not_needed(TOOL, OLD)), wait=3600)
+        assert mind.state == Steady()
+        mind.hear(says(tool()), OPEN, wait=3600)
+        assert why(mind) == ["loop_guard"]
+    mind.hear(says(tool("tool-2")), OPEN)
+    assert isinstance(mind.state, Queued)  # the next version is another update
+
+
+def test_what_fell_back_once_may_be_tried_again_when_another_version_runs():
+    mind = fallen_back(not_needed(TOOL, OLD))
+    mind.hear(says(not_needed(TOOL, NEW)))
+    assert mind.book.spent == {}
+
+
+def test_a_power_cut_after_the_fall_does_not_lift_the_guard():
+    mind = fallen_back(not_needed(TOOL, OLD))
+    again = Mind(agent(Starting(), mind.book, boot=NEXT_BOOT, policy=policy(min_interval=timedelta(0)), needs={}))
+    again.hear(ev.Begin(), says(not_needed(TOOL, OLD)), found(), says(tool()), OPEN)
+    assert why(again) == ["loop_guard"]
 
 
 def test_one_that_cannot_say_after_the_reboot_lifts_no_guard_of_either():
