@@ -11,14 +11,14 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from locksmith import __version__, assemble_agent, assemble_notify, config
 from locksmith.agent.body import Body
@@ -128,6 +128,7 @@ class Daemon:
         self._active: Config | None = None
         self._settles = False
         self._status: Path | None = None
+        self._steps: Sequence[Mapping[str, Any]] = ()
         self._system = System()
         self._metrics: AgentMetrics | None = None
         self._web: Web | None = None
@@ -312,6 +313,7 @@ class Daemon:
             return
         if changed:
             self._notifier.status(f"{snapshot.told.state}: {snapshot.told.text}")
+        if changed or snapshot.steps != self._steps:
             self._write_status(snapshot)
         if snapshot.agent.stopping:
             self._notifier.extend_timeout(STOP_EXTENSION)
@@ -325,6 +327,7 @@ class Daemon:
     def _write_status(self, snapshot: Snapshot) -> None:
         if self._status is None:
             return
+        self._steps = snapshot.steps
         temporary = self._status.with_name(".status.json.new")
         with suppress(OSError):
             temporary.write_text(json.dumps(snapshot.document(), ensure_ascii=False) + "\n")
