@@ -6,6 +6,7 @@ nothing: so it is stopped to its end before it is started. And the start after t
 `unless-stopped` and Podman leave down what was stopped on purpose.
 """
 
+import os
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -227,6 +228,18 @@ class ContainersDrain:
             return self._boot_id_file.read_text(errors="replace").strip()
         except OSError:
             return ""
+
+
+def kept_for(state_dir: Path, socket: Path) -> Kept:
+    """The file for the engine at `socket`. Its name does not depend on what is there now: before the reboot or after it."""
+    path = os.path.abspath(socket)  # noqa: PTH100 - lexically: links may be missing while the machine starts
+    return Kept(state_dir, f"containers{path.removeprefix('/var') if path.startswith('/var/run/') else path}")
+
+
+def owing(state_dir: Path, sockets: Sequence[Path]) -> tuple[Path, ...]:
+    """Of `sockets`, those of engines with containers that are ours to start, whether they are there yet or not."""
+    found = {kept_for(state_dir, each).path: each for each in reversed(sockets)}
+    return tuple(socket for path, socket in reversed(found.items()) if path.exists())
 
 
 def chosen_of(running: Iterable[Container], rules: ContainerRules) -> list[Stopped]:

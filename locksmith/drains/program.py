@@ -15,7 +15,7 @@ import click
 from locksmith.core.durations import parse_duration
 from locksmith.drains.addresses import service_at
 from locksmith.drains.consul import ConsulDrain
-from locksmith.drains.containers import ContainerRules, ContainersDrain
+from locksmith.drains.containers import ContainerRules, ContainersDrain, kept_for, owing
 from locksmith.drains.ending import Done, Ending, NotDone, Patience
 from locksmith.drains.engine import SOCKETS, Engine
 from locksmith.drains.kept import STATE_DIR, Kept
@@ -159,12 +159,20 @@ def containers(  # noqa: PLR0913 - one parameter an option
 
     The label locksmith.drain.order (a whole number, the smallest stops first) goes before --order.
     """
-    place = socket or next((each for each in SOCKETS if each.exists()), SOCKETS[0])
     patience = Patience(timeout or _LIMITS[action], SystemClock())
-    drain = ContainersDrain(Engine(place), Kept(state_dir, f"containers{place.resolve()}"), patience, _say)
     if action == "drain":
-        return drain.drain(ContainerRules(order, keep, grace_period, go_on=on_timeout == "continue"))
-    return drain.start()
+        place = socket or next((each for each in SOCKETS if each.exists()), SOCKETS[0])
+        rules = ContainerRules(order, keep, grace_period, go_on=on_timeout == "continue")
+        return ContainersDrain(Engine(place), kept_for(state_dir, place), patience, _say).drain(rules)
+    places = (socket,) if socket else owing(state_dir, SOCKETS)
+    endings = [
+        ContainersDrain(Engine(each), kept_for(state_dir, each), patience.share(len(places) - index), _say).start()
+        for index, each in enumerate(places)
+    ]
+    late = [each.reason for each in endings if isinstance(each, NotDone)]
+    if late:
+        return NotDone("; ".join(late))
+    return endings[-1] if endings else Done("no container was stopped by us")
 
 
 def _service_options(title: str, port: int) -> Callable[[_Command], _Command]:

@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from locksmith.drains.containers import kept_for
 from locksmith.hooks import HookCancelled, HookContext, HookDone, HookFailed, HookRule, Hooks, Stage
 from locksmith.host.identity import host_name
 from tests.servers.engine import EngineStandIn
@@ -258,6 +259,18 @@ def test_containers_over_a_reboot(install, folder, options, tmp_path):
         assert through(hooks, Stage.POST_REBOOT) == HookDone()
         assert engine.did == ["stop app", "stop db", "start db"]
         assert engine.running == {"db": True, "app": True, "old": False}
+
+
+def test_podman_whose_socket_comes_later_than_we_do_after_the_boot(install, folder, options, tmp_path):
+    """Without --socket in the hook: what is owed must be found by its file."""
+    podman = Path("/run/podman/podman.sock")
+    entries = [{"id": "id-a", "name": "a", "place": 1, "sure": True}]
+    kept_for(tmp_path / "drains", podman).write({"v": 1, "boot": "before", "containers": entries})
+    install("containers")
+    options(f"--state-dir {tmp_path}/drains --timeout 1s")
+    result = through(Hooks(folder, LIMIT), Stage.POST_REBOOT)
+    assert isinstance(result, HookFailed)
+    assert f"a: the container engine cannot be asked: unix:{podman}" in result.reason
 
 
 def test_containers_called_off_while_one_is_stopping(install, folder, options, tmp_path):

@@ -2,10 +2,19 @@
 
 import json
 import threading
+from pathlib import Path
 
 import pytest
 
-from locksmith.drains.containers import ORDER_LABEL, ContainerRules, ContainersDrain, chosen_of, place_of
+from locksmith.drains.containers import (
+    ORDER_LABEL,
+    ContainerRules,
+    ContainersDrain,
+    chosen_of,
+    kept_for,
+    owing,
+    place_of,
+)
 from locksmith.drains.ending import Done, NotDone
 from locksmith.drains.engine import Container, Engine
 from locksmith.drains.kept import Kept
@@ -276,6 +285,26 @@ def test_a_container_of_a_systemd_unit_is_left_to_systemd(engine, containers, sa
 def test_labels_of_any_shape(engine, containers):
     engine.run("a", {ORDER_LABEL: None, "PODMAN_SYSTEMD_UNIT": None})
     assert containers().drain(ContainerRules()) == Done("1 containers stopped")
+
+
+def test_whose_containers_are_owed_is_told_by_the_files_and_not_by_the_sockets(tmp_path):
+    """After the boot a socket may come later than we do; which of two engines it was must not depend on that."""
+    docker, alias, podman = Path("/run/docker.sock"), Path("/var/run/docker.sock"), Path("/run/podman/podman.sock")
+    sockets = (docker, alias, podman)
+    assert owing(tmp_path, sockets) == ()
+    kept_for(tmp_path, podman).write({})
+    assert owing(tmp_path, sockets) == (podman,)
+    kept_for(tmp_path, alias).write({})
+    assert owing(tmp_path, sockets) == (docker, podman)
+
+
+def test_a_socket_that_is_a_link_has_the_same_file_when_the_link_is_not_there_yet(tmp_path):
+    """The package podman-docker makes /run/docker.sock a link to Podman's."""
+    link = tmp_path / "docker.sock"
+    link.symlink_to(tmp_path / "podman.sock")
+    before = kept_for(tmp_path, link).path
+    link.unlink()
+    assert kept_for(tmp_path, link).path == before
 
 
 def test_no_engine(kept, patience, said, tmp_path):
