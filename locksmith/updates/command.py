@@ -62,4 +62,6 @@ def _object(text: str) -> dict[str, str]:
         return {}
     if not isinstance(document, dict):
         return {}
-    return {key: str(value) for key, value in document.items() if isinstance(value, (str, int)) and value != ""}
+    said = {key: str(value) for key, value in document.items() if isinstance(value, (str, int)) and value != ""}
+    # JSON can hold half of a surrogate pair, which the journal cannot: an answer must never end the agent.
+    return {key: value.encode(errors="replace").decode() for key, value in said.items()}

@@ -2,6 +2,7 @@ from datetime import timedelta
 
 import pytest
 
+from locksmith.core.ledger import Ledger
 from locksmith.core.needs import Need, NeedUnknown, NotNeeded
 from locksmith.updates import Provider
 from locksmith.updates.command import CommandProvider
@@ -68,3 +69,11 @@ def test_a_command_that_is_not_there():
     assert CommandProvider("mine", ["/nowhere"], LONG).ask() == NeedUnknown(
         "mine", "cannot be started: /nowhere: no such file or directory"
     )
+
+
+@pytest.mark.parametrize("key", ["from", "to", "fingerprint", "reason"])
+def test_half_of_a_surrogate_pair_does_not_end_the_agent(key):
+    """JSON can hold one, the journal and the store cannot."""
+    answer = ask(f"""printf '{{"{key}": "v\\\\ud800"}}'""")
+    assert isinstance(answer, Need)
+    Ledger(wanted={"tool": answer.fingerprint}, served=f"{answer.origin} {answer.target} {answer.reason}").encode()
