@@ -30,6 +30,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "why": ("locksmith.cli.why", "Why a node does not reboot now, or what it is doing."),
     "history": ("locksmith.cli.history", "Who took a slot, rebooted, failed, was forced or paused, and by whom."),
     "audit": ("locksmith.cli.history", "Replay the history: was a limit ever exceeded?"),
+    "plan": ("locksmith.cli.plan", "In which order and until when the staged nodes will have rebooted."),
     "groups": ("locksmith.cli.registry", "The groups and how full they are."),
     "nodes": ("locksmith.cli.registry", "The nodes that have reported, and what they say."),
     "forget": ("locksmith.cli.registry", "Remove a node that is gone for good."),
