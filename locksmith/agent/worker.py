@@ -1,11 +1,13 @@
 """The one thread that acts: effects in the order in which they were decided, the journal before each batch.
 
 A plain daemon thread: an executor would join at exit and hang. An unexpected exception ends the process, for systemd to
-see and to start again; START then puts everything right.
+see and to start again; START then puts everything right. Only the registry does not wait for a hook, which may take long:
+just then people ask what the node is doing, and a node that says nothing is taken for a dead one.
 """
 
 import logging
 import threading
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from queue import SimpleQueue
@@ -41,6 +43,14 @@ class WriteRecord:
     record: NodeRecord
 
 
+@dataclass(frozen=True, slots=True)
+class HookOver:
+    """The hook beside which records were written has ended."""
+
+
+Job = Batch | WriteRecord | HookOver | None
+
+
 @dataclass(slots=True)
 class Worker:
     """Carries out batches in order. `dead` ends it between two effects, as a SIGKILL would."""
@@ -50,9 +60,10 @@ class Worker:
     post: Post
     crashed: Callable[[BaseException], None]
     recorded: Callable[[NodeRecord, bool], None]
-    jobs: SimpleQueue[Batch | WriteRecord | None] = field(default_factory=SimpleQueue)
+    jobs: SimpleQueue[Job] = field(default_factory=SimpleQueue)
     dead: threading.Event = field(default_factory=threading.Event)
     claims: int = 0
+    _kept: deque[Job] = field(default_factory=deque)
 
     def start(self) -> threading.Thread:
         """Begin."""
@@ -62,7 +73,7 @@ class Worker:
 
     def _run(self) -> None:
         while True:
-            job = self.jobs.get()
+            job = self._kept.popleft() if self._kept else self.jobs.get()
             if job is None or self.dead.is_set():
                 return
             try:
@@ -92,9 +103,33 @@ class Worker:
             if problem is not None and (isinstance(effect, NEEDS_JOURNAL) or pre_hook):
                 self.post(ev.JournalFailed(type(effect).__name__.lower(), problem))
                 continue
-            event = self.hands.carry(batch.agent, effect, number)
+            event = self._carry(batch.agent, effect, number)
             if event is not None and not self.dead.is_set():
                 self.post(event)
+
+    def _carry(self, agent: Agent, effect: do.Effect, number: int) -> ev.Event | None:
+        if not isinstance(effect, do.RunHook):
+            return self.hands.carry(agent, effect, number)
+        meanwhile = threading.Thread(target=self._meanwhile, daemon=True, name="records")
+        meanwhile.start()
+        try:
+            return self.hands.carry(agent, effect, number)
+        finally:
+            self.jobs.put(HookOver())
+            meanwhile.join()
+
+    def _meanwhile(self) -> None:
+        """Write records, and keep everything else in its order for after the hook."""
+        while not isinstance(job := self.jobs.get(), HookOver):
+            if not isinstance(job, WriteRecord):
+                self._kept.append(job)
+                continue
+            try:
+                if not self.dead.is_set():
+                    self._record(job.record)
+            except Exception as error:  # noqa: BLE001 - as above
+                if not self.dead.is_set():
+                    self.crashed(error)
 
     def _record(self, record: NodeRecord) -> None:
         try:

@@ -1,5 +1,6 @@
 """The worker: the journal first, effects in order, and an end at once when it must."""
 
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -180,3 +181,32 @@ def test_a_bug_in_writing_a_record_is_a_bug(bench):
     bench.work(WriteRecord(RECORD), batch(do.Release()))
     assert [type(error) for error in bench.crashes] == [KeyError]
     assert bench.hands.done == []
+
+
+def test_a_record_does_not_wait_for_a_hook_and_everything_else_does(bench):
+    written = threading.Event()
+    inner = bench.hands.write_record
+
+    def write(record: NodeRecord) -> None:
+        inner(record)
+        written.set()
+
+    bench.hands.write_record = write
+    seen: list[bool] = []
+    bench.hands.then[do.RunHook] = lambda: seen.append(written.wait(30))
+    hook = do.RunHook("pre-reboot", "10-a")
+    done = bench.work(
+        batch(hook, numbers=(1,)), batch(do.Claim()), WriteRecord(RECORD), batch(do.Arm()), WriteRecord(RECORD)
+    )
+    assert seen == [True]
+    assert done == [hook, do.Claim(), do.Arm()]
+    assert bench.recorded == [(RECORD, True)] * 2
+
+
+def test_a_record_that_breaks_beside_a_hook_ends_the_process(bench):
+    broken = threading.Event()
+    bench.hands.trouble[NodeRecord] = ValueError("a bug")
+    bench.worker.crashed = lambda error: (bench.crashes.append(error), broken.set())
+    bench.hands.then[do.RunHook] = lambda: broken.wait(30)
+    bench.work(batch(do.RunHook("pre-reboot", "10-a"), numbers=(1,)), WriteRecord(RECORD))
+    assert [str(error) for error in bench.crashes] == ["a bug"]
