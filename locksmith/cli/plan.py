@@ -144,7 +144,11 @@ class _Plan:
         nodes = "1 node wants" if count == 1 else f"{count} nodes want"
         slots = seen.slots if seen.slots is not None else 1
         done = self._done
-        when = f"done by {_clock(done)} ({render.until(done, self._now)})" if done else "no telling when they are done"
+        when = (
+            f"done by {_clock(done, zone=True)} ({render.until(done, self._now)})"
+            if done
+            else "no telling when they are done"
+        )
         yield render.Line(
             f"group {seen.group}: {nodes} a reboot, {slots} at once, {render.span(self._pace.whole)} each: {when}",
             "bold",
@@ -209,15 +213,15 @@ class _Plan:
 
 
 def _opening(opening: "Span", now: datetime) -> str:
-    closes = f"closes {_clock(opening.end)}" if opening.end is not None else "does not close"
+    closes = f"closes {_clock(opening.end, zone=True)}" if opening.end is not None else "does not close"
     if opening.start <= now:
         return f"that is open and {closes}"
     return f"that opens {_clock(opening.start)} and {closes}"
 
 
-def _clock(at: datetime) -> str:
+def _clock(at: datetime, *, zone: bool = False) -> str:
     """On this machine's clock."""
-    return at.astimezone().strftime("%a %m-%d %H:%M")
+    return at.astimezone().strftime(f"%a %m-%d %H:%M{' %Z' if zone else ''}")
 
 
 _COLUMNS = (
@@ -227,6 +231,6 @@ _COLUMNS = (
     render.Column("BEGINS"),
     render.Column("DONE"),
     render.Column("FITS"),
-    render.Column("STATE"),
+    render.Column("STATE", roomy=True),
     render.Column("WHY", prose=True),
 )

@@ -1,4 +1,8 @@
-"""`lockctl windows`: when reboots may begin, for the configured windows or for one that is only asked about."""
+"""`lockctl windows`: when reboots may begin, for the configured windows or for one that is only asked about.
+
+The idea a reader would miss: every instant stands on the clock of its window, because that is how its owner thinks of it,
+and in UTC beside it, because that is what everybody else can compare with.
+"""
 
 from datetime import UTC, datetime
 
@@ -74,6 +78,15 @@ def _json(chosen: tuple[Window, ...], at: datetime, state: OpenUntil | ClosedUnt
     closes = state.end if isinstance(state, OpenUntil) else None
     return {
         "at": rfc3339(_shown(at, chosen), keep_offset=True),
+        "windows": [
+            {
+                "name": window.name,
+                "start": str(window.start),
+                "length_seconds": window.length.total_seconds(),
+                "timezone": window.timezone,
+            }
+            for window in chosen
+        ],
         "open": isinstance(state, OpenUntil),
         "closes": None if closes is None else rfc3339(closes, keep_offset=True),
         "next": [
@@ -94,15 +107,27 @@ def _blocks(
     when = _clock(_shown(at, chosen))
     if isinstance(state, ClosedUntil):
         first = render.Line(
-            f"closed at {when}, opens {_clock(state.start)} ({render.until(state.start, at)})", "yellow"
+            f"closed at {when}, opens {_clock(state.start)}{_too(state.start)} ({render.until(state.start, at)})",
+            "yellow",
         )
     elif state.end is None:
         first = render.Line(f"open at {when}, and for more than a year on", "green")
     else:
-        first = render.Line(f"open at {when}, closes {_clock(state.end)} ({render.until(state.end, at)})", "green")
-    columns = (render.Column("OPENS"), render.Column("CLOSES"), render.Column("LENGTH"))
+        ends = f"closes {_clock(state.end)}{_too(state.end)} ({render.until(state.end, at)})"
+        first = render.Line(f"open at {when}, {ends}", "green")
+    columns = (
+        render.Column("OPENS"),
+        render.Column("CLOSES"),
+        render.Column("LENGTH"),
+        render.Column("OPENS IN UTC"),
+    )
     rows = [
-        (_clock(span.start), "" if span.end is None else _clock(span.end), "" if span.end is None else _length(span))
+        (
+            _clock(span.start),
+            "" if span.end is None else _clock(span.end),
+            _length(span),
+            f"{span.start.astimezone(UTC):%a %H:%M}" if span.start.utcoffset() else "",
+        )
         for span in coming
     ]
     return [first, render.table(columns, rows)] if rows else [first]
@@ -110,6 +135,11 @@ def _blocks(
 
 def _length(span: Span) -> str:
     return "" if span.end is None else render.span(span.end - span.start)
+
+
+def _too(at: datetime) -> str:
+    """The same in UTC, where the window's clock is another."""
+    return f" = {at.astimezone(UTC):%a %H:%M} UTC" if at.utcoffset() else ""
 
 
 def _clock(at: datetime) -> str:

@@ -29,7 +29,22 @@ def test_check_refuses_when_closed_with_one_document(bare: Lockctl) -> None:
     assert said.document["open"] is False
     people = bare("windows", *NIGHT, "--at", "2026-01-01T12:00:00Z", "--check", "--next", "0")
     assert people.code == 3
-    assert "closed at Thu 2026-01-01 13:00 +01:00, opens Thu 2026-01-01 23:00 +01:00 (in 10h)" in people.out
+    assert (
+        "closed at Thu 2026-01-01 13:00 +01:00, opens Thu 2026-01-01 23:00 +01:00 = Thu 22:00 UTC (in 10h)"
+        in people.out
+    )
+
+
+def test_people_see_both_clocks(bare: Lockctl) -> None:
+    words = ["windows", "--start", "0:30", "--length", "2h", "--at", "2026-01-01T12:00:00Z", "--next", "1"]
+    said = bare(*words, "--timezone", "Asia/Kolkata").out.splitlines()
+    assert said[1].split() == ["OPENS", "CLOSES", "LENGTH", "OPENS", "IN", "UTC"]
+    assert " ".join(said[2].split()) == "Fri 2026-01-02 00:30 +05:30 Fri 2026-01-02 02:30 +05:30 2h Thu 19:00"
+    opened = bare(*words[:-3], "2026-01-01T20:00:00Z", "--timezone", "Asia/Kolkata").out
+    assert "closes Fri 2026-01-02 02:30 +05:30 = Thu 21:00 UTC" in opened
+    assert "IN UTC" not in bare(*words).out
+    asked = bare(*words, "--json").document["windows"]
+    assert asked == [{"name": "given", "start": "00:30", "length_seconds": 7200.0, "timezone": "UTC"}]
 
 
 def test_configured_windows(bare: Lockctl, monkeypatch: pytest.MonkeyPatch, tmp_path) -> None:
