@@ -197,6 +197,7 @@ class Daemon:
         who = assemble_agent.machine(active)
         store = Measured(open_store(active), self._observe)
         body = assemble_agent.body(active, who, store)
+        logs.belong(who.node, active.node.group)
         self._active, self._settles = active, old is not None
         self._announce(active, body)
         self._coordinator = self._coordinator or assemble_agent.coordinator(active, body)
@@ -393,6 +394,7 @@ class Daemon:
                 self._not_taken(error)
                 return
             logs.setup(loaded.agent.log_format, loaded.agent.log_level)
+            logs.belong(who.node, loaded.node.group)
             if self._announcer is not None and loaded.notify != self._active.notify:
                 self._announcer.replace(partial(assemble_notify.channels, loaded))
             self._active = loaded

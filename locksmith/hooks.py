@@ -165,7 +165,9 @@ class Hooks:
             return self._once(stage, name, context, stop, rule.timeout)
         if rule.on_failure == "continue":
             result = self._once(stage, name, context, stop, rule.timeout)
-            return _passed_over(result.reason, "on_failure = continue") if isinstance(result, HookFailed) else result
+            return (
+                _passed_over(name, result.reason, "on_failure = continue") if isinstance(result, HookFailed) else result
+            )
         return self._forced(name, context, stop, rule)
 
     def _forced(self, name: str, context: HookContext, stop: threading.Event, rule: HookRule) -> HookResult:
@@ -179,11 +181,12 @@ class Hooks:
                 return result
             left = max(0.0, end - self._clock.boottime())
             if left and result.reason != said:
-                log.warning("hook %s; tried again until the drain goes on without it", result.reason)
+                told = {"hook": name}
+                log.warning("hook %s; tried again until the drain goes on without it", result.reason, extra=told)
             said = result.reason
             if stop.wait(min(self._pause, left)):
                 return HookCancelled()
-        return _passed_over(said, f"force_after = {format_duration(rule.force_after)}")
+        return _passed_over(name, said, f"force_after = {format_duration(rule.force_after)}")
 
     def _once(
         self, stage: Stage, name: str, context: HookContext, stop: threading.Event, timeout: timedelta
@@ -271,8 +274,8 @@ class Hooks:
         return None
 
 
-def _passed_over(failure: str, why: str) -> HookDone:
-    log.warning("hook %s; the drain goes on (%s)", failure, why)
+def _passed_over(name: str, failure: str, why: str) -> HookDone:
+    log.warning("hook %s; the drain goes on (%s)", failure, why, extra={"hook": name})
     return HookDone(despite=failure)
 
 

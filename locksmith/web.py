@@ -173,6 +173,7 @@ class _Server(ThreadingMixIn, TCPServer):
         self.address_family = family
         self.pages = pages
         self.patience = patience
+        self._said = ""
         self._room = threading.BoundedSemaphore(AT_ONCE)
         self._closing = threading.Event()
         super().__init__(address, _Request, bind_and_activate=False)
@@ -217,8 +218,11 @@ class _Server(ThreadingMixIn, TCPServer):
         """Called with an exception under way: a client that left is nothing, everything else is a bug of ours."""
         del request, client_address
         error = sys.exception()
-        level = logging.DEBUG if isinstance(error, OSError) else logging.ERROR
-        log.log(level, "a request ended with an error", exc_info=error)
+        # Whoever scrapes comes again every few seconds: the same bug is told once.
+        known = isinstance(error, OSError) or repr(error) == self._said
+        log.log(logging.DEBUG if known else logging.ERROR, "a request ended with an error", exc_info=error)
+        if not known:
+            self._said = repr(error)
 
 
 @dataclass(frozen=True, slots=True)

@@ -319,7 +319,7 @@ class Hands:
             case HookFailed(reason):
                 if stage == Stage.UNDO:
                     # The others are run all the same, so nothing else would tell.
-                    log.warning("hook %s", reason)
+                    log.warning("hook %s", reason, extra={"hook": name})
                 return ev.HookEnded(stage, name, reason)
             case HookCancelled():
                 return ev.HookEnded(stage, name, "called off", cancelled=True)

@@ -4,15 +4,14 @@ It waits at most 60 s and then looks at the clock again, so that a suspend or a 
 machine decided goes to the worker in order; only the stopping of a hook is done here, at once.
 """
 
-import logging
 import queue
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any
 
 from locksmith.agent.body import Body
 from locksmith.agent.hands import Hands
+from locksmith.agent.lines import Lines
 from locksmith.agent.snapshot import Snapshot, picture
 from locksmith.agent.worker import Batch, Worker, WriteRecord
 from locksmith.core import effects as do
@@ -22,8 +21,6 @@ from locksmith.core.facts import Moment
 from locksmith.core.ledger import Ledger
 from locksmith.core.machine import step
 from locksmith.core.states import Agent, Blocked, Conflicted, Starting, Steady
-
-log = logging.getLogger("locksmith.agent")
 
 MAX_WAIT = 60.0
 STOP_WAIT = 10.0
@@ -63,6 +60,7 @@ class Loop:
         self.agent = Agent(body.policy, body.boot, body.fingerprint, ledger, Starting(), at)
         self.published: Snapshot = picture(self.agent, at)
         self._told: tuple[str, str] = ("", "")
+        self._lines = Lines()
         self._record = _Record()
         self._record_lock = threading.Lock()
 
@@ -102,6 +100,7 @@ class Loop:
         if isinstance(event, ev.Tick) and due is not None and due > 0:
             # Only the clock was looked at; nothing is due yet.
             self._keep_record(at)
+            self._lines.wait(at.boottime)
             self._listen(self.published, False)
             return
         before = self.agent
@@ -150,34 +149,16 @@ class Loop:
         self.published = picture(self.agent, at)
         told = (self.published.told.state, self.published.told.text)
         changed = told != self._told
-        moved = type(before.state) is not type(self.agent.state)
-        if moved or changed:
-            self._log(before, event)
+        self._lines.step(before, event, self.published, changed=changed)
         self._told = told
         self._listen(self.published, changed)
-
-    def _log(self, before: Agent, event: ev.Event) -> None:
-        """One line a step that changes the state; one that changes only the words is for who wants details."""
-        told = self.published.told
-        old = type(before.state).__name__.lower()
-        moved = old != told.state
-        away = (before.store_error is None) != (self.agent.store_error is None)
-        level = logging.INFO if moved or away else logging.DEBUG
-        fields: dict[str, Any] = {
-            "old_state": old,
-            "event": type(event).__name__,
-            "state": told.state,
-            "kind": told.kind,
-            "reason": told.text,
-            "node": self.agent.policy.home.node,
-            "group": self.agent.policy.group,
-        }
-        log.log(level, "%s -> %s: %s", old, told.state, told.text, extra=fields)
 
     # ---------------------------------------------------------------- the registry record
 
     def _keep_record(self, at: Moment) -> None:
         """Write the record when it changed (at most once in RECORD_EVERY) and at each heartbeat."""
+        if self._record.failures == 0:
+            self._lines.recorded()
         with self._record_lock:
             record = self.hands.record(self.agent, self.published.told, self.published.steps)
             same = self._record.written is not None and _content(record) == _content(self._record.written)

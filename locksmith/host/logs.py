@@ -2,7 +2,7 @@
 
 The ideas a reader would miss. `auto` talks to the journal only while standard error *is* the journal (JOURNAL_STREAM names
 its device and inode, systemd.exec(5)), so that `locksmithd 2>file` writes a file. Fields are given with `extra=` of the
-standard library and named in FIELDS. And every line passes one filter that blanks passwords in URLs, whoever wrote it.
+standard library and named in FIELDS. And every line is redacted here, whoever wrote it.
 """
 
 import json
@@ -18,8 +18,10 @@ from typing import Literal, TextIO
 
 LogFormat = Literal["auto", "text", "json", "journal"]
 
-FIELDS = ("state", "event", "kind", "reason", "node", "group", "gate", "provider", "hook", "token")
-"""Attributes of a record that the journal and JSON show as fields of their own."""
+FIELDS = (
+    "node", "group", "old_state", "state", "event", "kind", "reason", "gate", "provider", "hook", "token", "attempt",
+)  # fmt: skip
+"""Attributes of a record that the journal and JSON show as fields of their own; in the journal `LOCKSMITH_NODE` and so on."""
 JOURNAL_SOCKET = Path("/run/systemd/journal/socket")
 
 _LOGGER = "locksmith"
@@ -27,6 +29,8 @@ _MAX_MESSAGE = 32 * 1024
 _PRIORITIES = ((logging.CRITICAL, 2), (logging.ERROR, 3), (logging.WARNING, 4), (logging.INFO, 6))
 _DEBUG_PRIORITY = 7
 _PASSWORD = re.compile(r"(\b[a-z][a-z0-9+.-]*://[^\s/@:]*):[^\s/@]+@", re.IGNORECASE)
+_PARAMETER = re.compile(r"([?&][a-z0-9_.-]*(?:token|secret|passw(?:or)?d|api_?key)=)[^&\s\"']+", re.IGNORECASE)
+_HEADER = re.compile(r"\b(Bearer|Basic) +[A-Za-z0-9._~+/=-]{6,}")
 
 
 def setup(
@@ -63,8 +67,33 @@ def connected_to_journal(stream: TextIO, environment: Mapping[str, str]) -> bool
 
 
 def redact(text: str) -> str:
-    """The text with the password of every URL blanked."""
-    return _PASSWORD.sub(r"\1:***@", text)
+    """The text without the password of any URL, what looks like one among its parameters, and headers that are one."""
+    text = _PASSWORD.sub(r"\1:***@", text)
+    return _HEADER.sub(r"\1 ***", _PARAMETER.sub(r"\1***", text))
+
+
+class Belonging(logging.Filter):
+    """Says of each record whose it is, unless it says so itself."""
+
+    def __init__(self, node: str, group: str) -> None:
+        """The agent's node and group."""
+        super().__init__()
+        self._said = {"node": node, "group": group}
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """See logging.Filter; lets everything through."""
+        for name, value in self._said.items():
+            if not hasattr(record, name):
+                setattr(record, name, value)
+        return True
+
+
+def belong(node: str, group: str) -> None:
+    """From now on every record names this node and group; until the next `setup`."""
+    for handler in logging.getLogger(_LOGGER).handlers:
+        for old in [each for each in handler.filters if isinstance(each, Belonging)]:
+            handler.removeFilter(old)
+        handler.addFilter(Belonging(node, group))
 
 
 def _handler(log_format: LogFormat, stream: TextIO, environment: Mapping[str, str], journal: Path) -> logging.Handler:

@@ -209,6 +209,14 @@ def test_a_page_that_breaks_is_told_and_breaks_nothing_else(web, caplog):
     assert "a bug" in caplog.text
 
 
+def test_a_page_that_breaks_each_time_is_told_once(web, caplog):
+    web.listen(ANY)
+    for _ in range(5):
+        with pytest.raises((ConnectionError, http.client.HTTPException)):
+            ask(web.address, "/broken")
+    assert [record.levelname for record in caplog.records if record.levelname != "DEBUG"] == ["ERROR"]
+
+
 # ---------------------------------------------------------------- sockets in the file system
 
 

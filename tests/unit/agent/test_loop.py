@@ -118,8 +118,6 @@ def test_a_change_is_logged_once_and_with_its_fields(bench, caplog):
     bench.turn(ev.Begin())
     bench.turn(found())
     bench.turn(NOTHING)
-    bench.turn(ev.StoreFailed("look", "unavailable", "no answer"))
-    bench.turn(ev.StoreFailed("look", "unavailable", "no answer"))
     lines = [record.getMessage() for record in caplog.records]
     assert lines == ["starting -> steady: no update is staged"]
     [record] = caplog.records

@@ -144,7 +144,52 @@ def test_no_password_reaches_a_line(log, log_format):
     assert "etcd://me:***@h1:2379/x" in stream.getvalue()
 
 
-@pytest.mark.parametrize("text", ["etcd://h1:2379,h2:2379/x", "http://h/a:b@c", "12:30 me@host", "consul://h:8500"])
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("GET https://h/x?a=1&access_token=hunter2&b=2", "GET https://h/x?a=1&access_token=***&b=2"),
+        ("http://h/?password=hunter2", "http://h/?password=***"),
+        ("http://h/?APIKEY=hunter2 said no", "http://h/?APIKEY=*** said no"),
+        ("Authorization: Bearer hunter2hunter2", "Authorization: Bearer ***"),
+        ("Authorization: Basic aHVudGVyMg==", "Authorization: Basic ***"),
+    ],
+)
+def test_what_else_is_blanked(text, shown):
+    assert logs.redact(text) == shown
+
+
+@pytest.mark.parametrize("log_format", ["json", "journal"])
+def test_every_line_names_its_node_and_group(log, journal, log_format):
+    receiver, address = journal
+    logger, stream = log(log_format, journal=address)
+    logs.belong("n0", "db")
+    logs.belong("n1", "web")
+    logger.info("hello")
+    logger.info("of another", extra={"node": "n2", "hook": "10-drain", "attempt": 2})
+    if log_format == "json":
+        first, second = (json.loads(line) for line in stream.getvalue().splitlines())
+        assert (first["node"], first["group"]) == ("n1", "web")
+        assert (second["node"], second["group"], second["hook"], second["attempt"]) == ("n2", "web", "10-drain", "2")
+    else:
+        assert b"LOCKSMITH_NODE=n1\nLOCKSMITH_GROUP=web\n" in receiver.recv(65536)
+        assert (
+            b"LOCKSMITH_NODE=n2\nLOCKSMITH_GROUP=web\nLOCKSMITH_HOOK=10-drain\nLOCKSMITH_ATTEMPT=2\n"
+            in receiver.recv(65536)
+        )
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "token 42",
+        "the token=42 of n1",
+        "a Basic rule",
+        "etcd://h1:2379,h2:2379/x",
+        "http://h/a:b@c",
+        "12:30 me@host",
+        "consul://h:8500",
+    ],
+)
 def test_what_is_no_password_stays(text):
     assert logs.redact(text) == text
 
