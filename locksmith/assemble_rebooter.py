@@ -23,11 +23,11 @@ def rebooter(config: Config, boot: str, system: System) -> Rebooter:
     run_dir = config.node.run_dir
     match config.reboot.kind:
         case "auto" | "logind" | "systemctl":
-            return _by_systemd(config, boot, system)
+            return _after_others(_by_systemd(config, boot, system), run_dir, boot, system)
         case "command":
             from locksmith.rebooters.command import CommandRebooter
 
-            return CommandRebooter(config.reboot.command, run_dir, boot, system)
+            return _after_others(CommandRebooter(config.reboot.command, run_dir, boot, system), run_dir, boot, system)
         case "simulated":
             from locksmith.rebooters.simulated import SimulatedRebooter
 
@@ -65,6 +65,23 @@ def _by_systemd(config: Config, boot: str, system: System) -> Rebooter:
 
         return FinalizingRebooter(inner, run_dir, boot, system, blocked=inner.blocked)
     return inner
+
+
+def _after_others(inner: Rebooter, run_dir: Path, boot: str, system: System) -> Rebooter:
+    """With an eye on what a kind that was configured before has begun in this boot."""
+    from locksmith.host.bus import Bus
+    from locksmith.rebooters.command import CommandRebooter
+    from locksmith.rebooters.earlier import EarlierCalls
+    from locksmith.rebooters.logind import LogindRebooter
+    from locksmith.rebooters.rpm_ostree import FinalizingRebooter
+
+    by_command = CommandRebooter((), run_dir, boot, system)
+    others: list[tuple[str, type[Rebooter], Rebooter]] = [
+        ("reboot-command.json", CommandRebooter, by_command),
+        ("reboot-logind.json", LogindRebooter, LogindRebooter(Bus(), system, run_dir=run_dir, boot=boot)),
+        ("finalize-deployment", FinalizingRebooter, FinalizingRebooter(by_command, run_dir, boot, system)),
+    ]
+    return EarlierCalls(inner, [(run_dir / name, other) for name, kind, other in others if not isinstance(inner, kind)])
 
 
 def _next_boot(boot_id_file: Path) -> Callable[[str, Mapping[str, str]], Accepted | NotAccepted]:
