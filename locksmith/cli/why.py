@@ -116,8 +116,8 @@ def _json(found: "Explanation") -> dict[str, Any]:
         else {
             "position": place.position,
             "ahead": list(place.ahead),
-            "expected_wait_seconds": place.wait,
-            "median_reboot_seconds": place.median,
+            "expected_wait_seconds": None if place.wait is None else round(place.wait),
+            "median_reboot_seconds": None if place.median is None else round(place.median),
             "measured_reboots": place.measured,
         },
     }

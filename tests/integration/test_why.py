@@ -185,6 +185,10 @@ def the_details(site: Site) -> None:
     opens = datetime.fromisoformat(step(site.shut)["until"])
     assert opens.astimezone(BERLIN).isoformat(timespec="seconds") in step(site.shut)["reason"]
     assert "failed app" in step(site.halted)["reason"]
+    # Which hook runs, since when, and until when all of them must be done: told while it runs.
+    drain = next(step for step in site.ask(site.drains, site.idle[2])["steps"] if step["step"] == "drain")
+    assert (drain["name"], f"running hook {HOOK}" in drain["reason"]) == (HOOK, True)
+    assert drain["since"] < drain["until"]
     for gone in (site.cut, site.killed):
         assert steps[gone.name]["silent"]
         assert f"last seen at {steps[gone.name]['seen'][:10]}" in steps[gone.name]["summary"]
