@@ -2,10 +2,12 @@
 
 The ideas a reader would miss. The mark that *we* cordoned is an annotation, written by the very patch that cordons and on
 the condition that nobody changed the node meanwhile: there is no moment at which one is there without the other, and a
-node that an administrator has cordoned never gets the mark. And an eviction names the uid of its pod: a StatefulSet's pod
-may be back under the same name on another node before our request arrives.
+node that an administrator has cordoned never gets the mark. Who uncordons by hand leaves the mark, so whose a later cordon
+is, is asked from the API, which keeps for each field who has set it (managedFields, since 1.18). And an eviction names the
+uid of its pod: a StatefulSet's pod may be back under the same name on another node before our request arrives.
 
-Kubernetes API reference v1.30: Node, Pod, Eviction; https://kubernetes.io/docs/concepts/scheduling-eviction/api-eviction/.
+Kubernetes API reference v1.30: Node, Pod, Eviction, ManagedFieldsEntry; a manager that gives no name has that of its User-Agent
+(managerOrUserAgent in apiserver's handlers/create.go), and more than ten become "ancient-changes" (capmanagers.go). https://kubernetes.io/docs/concepts/scheduling-eviction/api-eviction/.
 """
 
 from dataclasses import dataclass, field
@@ -19,7 +21,7 @@ from locksmith.drains.ending import Done, Ending, NotDone, Patience, Say
 from locksmith.drains.pods import Pod, PodRules, Sorted, sort
 from locksmith.host.clock import Clock
 from locksmith.host.identity import KERNEL_BOOT_ID
-from locksmith.host.kube import Document, KubeApi, Trouble, mapping, object_path, objects
+from locksmith.host.kube import USER_AGENT, Document, KubeApi, Trouble, mapping, object_path, objects
 from locksmith.host.kube_node import LEASE_GROUP, LEASE_NAMESPACE, Ready, readiness
 from locksmith.host.kubeconfig import Access
 
@@ -117,6 +119,11 @@ class KubernetesDrain:
                     return NotDone(f"cannot list the pods of node {self._node}: {found.reason}")
             elif found.refused:
                 return NotDone(_refusal(found))
+            elif isinstance(node := self._api.get(self._path), Trouble):
+                if node.lasting or self._patience.over:
+                    return NotDone(f"cannot see whether node {self._node} is still cordoned: {node.reason}")
+            elif not mapping(node, "spec").get("unschedulable"):
+                return NotDone(f"node {self._node} was uncordoned by somebody else while it was drained")
             elif not found.moving:
                 left = f", {len(found.left)} stay and go down with it" if found.left else ""
                 return Done(f"node {self._node} is drained{left}")
@@ -192,11 +199,13 @@ class KubernetesDrain:
             elif not _ours(node):
                 return Done(f"node {self._node} was not cordoned by us: it stays as it is")
             else:
-                waits, lasting = self._not_ready(node, ready_since, boot_id_file), False
+                cordoned = bool(mapping(node, "spec").get("unschedulable"))
+                waits, lasting = self._not_ready(node, ready_since, boot_id_file) if cordoned else "", False
                 if not waits:
                     patched = self._api.patch(self._path, uncordon_patch(node))
                     if not isinstance(patched, Trouble):
-                        return Done(f"node {self._node} uncordoned")
+                        whom = "uncordoned" if cordoned else "was uncordoned by somebody else"
+                        return Done(f"node {self._node} {whom}")
                     waits, lasting = patched.reason, patched.lasting
             if lasting or self._patience.over:
                 return NotDone(f"node {self._node} stays cordoned: {waits}")
@@ -248,7 +257,15 @@ def eviction_version(resources: Document) -> str | NotDone:
 
 
 def _ours(node: Document) -> bool:
-    return CORDONED_BY in mapping(node, "metadata", "annotations")
+    """It bears the mark, and the API does not say that somebody else has cordoned it since."""
+    if CORDONED_BY not in mapping(node, "metadata", "annotations"):
+        return False
+    owners = {
+        each.get("manager")
+        for each in objects(mapping(node, "metadata"), "managedFields")
+        if "f:unschedulable" in mapping(each, "fieldsV1", "f:spec")
+    }
+    return not owners or not owners.isdisjoint({USER_AGENT, "ancient-changes"})
 
 
 def _version(node: Document) -> Any:

@@ -14,10 +14,12 @@ from http import HTTPStatus
 from typing import Any
 from urllib.parse import quote, urlencode
 
-from locksmith.host.http import Failed, Request, Response, decoded, fetch
+from locksmith.host.http import Failed, Request, Response, address_of, deadline_of, decoded, fetch
 from locksmith.host.kubeconfig import Access
 from locksmith.host.outcome import printable
 
+USER_AGENT = "locksmith"
+"""And so the name under which the API keeps which fields we have set."""
 PAGE = 250
 """Objects in one answer of a list."""
 _LISTS = 3
@@ -44,14 +46,14 @@ Document = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class KubeApi:
-    """One API server. `timeout` is for one request, all of it."""
+    """One API server. `timeout` is for one request, or for one whole list."""
 
     access: Access
     timeout: timedelta = field(default=timedelta(seconds=10))
 
     def get(self, path: str, query: Mapping[str, str] | None = None) -> Document | Trouble:
         """Read an object. `path` begins with a slash."""
-        return self._call("GET", f"{path}?{urlencode(query)}" if query else path, None, "")
+        return self._call("GET", _with(path, query), None, "")
 
     def patch(self, path: str, document: Document) -> Document | Trouble:
         """Change an object by a JSON merge patch: null removes. A `resourceVersion` in it makes it conditional (409)."""
@@ -63,17 +65,18 @@ class KubeApi:
 
     def items(self, path: str, query: Mapping[str, str]) -> list[Document] | Trouble:
         """All objects of a list, page by page, begun anew when it expires on the way."""
+        deadline = deadline_of(self.timeout)
         for _ in range(_LISTS):
-            found = self._pages(path, query)
+            found = self._pages(path, query, deadline)
             if not isinstance(found, Trouble) or found.status != HTTPStatus.GONE:
                 break
         return found
 
-    def _pages(self, path: str, query: Mapping[str, str]) -> list[Document] | Trouble:
+    def _pages(self, path: str, query: Mapping[str, str], deadline: float) -> list[Document] | Trouble:
         items: list[Document] = []
         wanted = {**query, "limit": str(PAGE)}
         while True:
-            page = self.get(path, wanted)
+            page = self._call("GET", _with(path, wanted), None, "", deadline)
             if isinstance(page, Trouble):
                 return page
             items += objects(page, "items")
@@ -82,8 +85,10 @@ class KubeApi:
                 return items
             wanted["continue"] = str(more)
 
-    def _call(self, method: str, path: str, document: Document | None, content: str) -> Document | Trouble:
-        headers = {"Accept": "application/json", "User-Agent": "locksmith"}
+    def _call(
+        self, method: str, path: str, document: Document | None, content: str, deadline: float | None = None
+    ) -> Document | Trouble:
+        headers = {"Accept": "application/json", "User-Agent": USER_AGENT}
         if document is not None:
             headers["Content-Type"] = content
         if self.access.token:
@@ -98,7 +103,8 @@ class KubeApi:
                 body=body,
                 tls=self.access.tls,
                 max_bytes=_MAX_BYTES,
-            )
+            ),
+            deadline,
         )
         if isinstance(answer, Failed):
             return Trouble(
@@ -117,7 +123,7 @@ class KubeApi:
         if good and not problem:
             return dict(document)
         if good:
-            return Trouble(f"the Kubernetes API at {self.access.server}: {problem}")
+            return Trouble(f"the Kubernetes API at {address_of(self.access.server).authority}: {problem}")
         said = document if isinstance(document, dict) else {}
         return self._refused(answer, said)
 
@@ -146,6 +152,10 @@ def object_path(kind: str, name: str, namespace: str = "", group: str = "") -> s
     root = f"/apis/{group}" if group else "/api/v1"
     place = f"/namespaces/{quote(namespace, safe='')}" if namespace else ""
     return f"{root}{place}/{kind}/{quote(name, safe='')}"
+
+
+def _with(path: str, query: Mapping[str, str] | None) -> str:
+    return f"{path}?{urlencode(query)}" if query else path
 
 
 def mapping(document: Mapping[str, Any], *keys: str) -> Document:

@@ -1,8 +1,9 @@
 """Whether a Kubernetes node is Ready in this boot, and not only still called so.
 
 The idea a reader would miss: for up to 40 s after a quick reboot the API still shows the Ready of the boot before. A status
-counts when the kubelet wrote it in this boot (its heartbeat is newer than the boot, or it names this boot's id), and the
-kubelet lives when its heartbeat or its Lease is newer than the boot. Both times are written by this host's own clock.
+counts when the kubelet wrote it in this boot: it names this boot's id or, where either id is unknown, its heartbeat is newer
+than the boot. And the kubelet lives when its heartbeat or its Lease is newer than the boot. Both times are written by this
+host's own clock, which may begin a boot with a time before the last report of the one before; hence the id goes first.
 
 Kubernetes API reference v1.30: NodeCondition `Ready`, NodeSystemInfo.bootID, Lease.spec.renewTime in `kube-node-lease`.
 """
@@ -42,11 +43,12 @@ def readiness(
         return NotReady(f"node {name} has not reported yet")
     heartbeat = _time(condition.get("lastHeartbeatTime"))
     renewed = _time(mapping(lease or {}, "spec").get("renewTime"))
-    same_boot = boot_id != "" and mapping(node, "status", "nodeInfo").get("bootID") == boot_id
+    named = mapping(node, "status", "nodeInfo").get("bootID") or ""
+    same_boot, other_boot = boot_id != "" and named == boot_id, "" not in {boot_id, named} and named != boot_id
     if condition.get("status") != "True":
         words = ": ".join(printable(str(condition[key])) for key in ("reason", "message") if condition.get(key))
         return NotReady(f"node {name} is not Ready{f': {words}' if words else ''}")
-    if heartbeat is not None and heartbeat >= booted_at:
+    if heartbeat is not None and heartbeat >= booted_at and not other_boot:
         return Ready()
     last = f" (last report {rfc3339(heartbeat)})" if heartbeat is not None else ""
     if not same_boot:

@@ -18,7 +18,7 @@ import yaml
 
 from locksmith.drains.containers import kept_for
 from locksmith.hooks import HookCancelled, HookContext, HookDone, HookFailed, HookRule, Hooks, Stage
-from locksmith.host.identity import host_name
+from locksmith.host.identity import KERNEL_BOOT_ID, host_name
 from tests.servers.engine import EngineStandIn
 from tests.servers.kube import KubeStandIn, node, pod
 from tests.servers.nomad import NomadStandIn, allocation
@@ -85,9 +85,8 @@ def through(hooks, stage, begun=()):
 def kube(monkeypatch, tmp_path):
     with KubeStandIn() as standing:
         standing.name = host_name().lower()
-        standing.node = node()
+        standing.node = node(boot_id=KERNEL_BOOT_ID.read_text().strip())
         standing.node["metadata"]["name"] = standing.name
-        standing.node["status"]["nodeInfo"]["bootID"] = "of-the-boot-before"
         config = tmp_path / "kubeconfig"
         config.write_text(
             f"current-context: c\nclusters: [{{name: k, cluster: {{server: '{standing.url}'}}}}]\n"

@@ -80,6 +80,8 @@ class KubeStandIn(JsonApi):
         super().__init__(context=context)
         self.name = NODE
         self.node: dict[str, Any] | None = node()
+        self.owners: list[str] = []
+        """Who the API says has cordoned the node (managedFields); empty: it does not say."""
         self.pods: dict[str, dict[str, Any]] = {}
         self.lease: datetime | None = None
         self.token = ""
@@ -150,7 +152,15 @@ class KubeStandIn(JsonApi):
     def _read_node(self, name: str) -> Said:
         if self.node is None or name != self.name:
             return status(404, "NotFound", f'nodes "{name}" not found', name=name, kind="nodes")
-        return Said(200, copy.deepcopy(self.node))
+        found = copy.deepcopy(self.node)
+        if self.owners:
+            entry = {"operation": "Update", "apiVersion": "v1", "fieldsType": "FieldsV1"}
+            fields = {"f:spec": {"f:unschedulable": {}}} if self.cordoned else {"f:spec": {}}
+            found["metadata"]["managedFields"] = [
+                {**entry, "manager": "kubelet", "fieldsV1": {"f:status": {"f:conditions": {}}}},
+                *({**entry, "manager": name, "fieldsV1": fields} for name in self.owners),
+            ]
+        return Said(200, found)
 
     def _patch_node(self, name: str, asked: Asked) -> Said:
         if self.node is None or name != self.name:

@@ -73,6 +73,7 @@ CASES = [
         NEW,
         "has not reported in this boot yet",
     ),  # the new kubelet lives; what it finds is not said
+    (node(heartbeat=NEW, boot_id="other"), NEW, "has not reported in this boot yet"),  # our clock began behind its own
     (node(heartbeat=OLD), None, "has not been heard in this boot yet"),
     (node(heartbeat=OLD), OLD, "has not been heard in this boot yet"),
     ({"metadata": {"name": NODE}, "spec": {}, "status": {}}, NEW, "has not reported yet"),

@@ -9,6 +9,7 @@ from locksmith.drains.kubernetes import CORDONED_BY, DrainRules, KubernetesDrain
 from locksmith.drains.pods import PodRules
 from locksmith.host.http import NO_FILES
 from locksmith.host.kubeconfig import Access
+from tests.servers.json_api import Said
 from tests.servers.kube import BOOT_ID, NODE, KubeStandIn, node, pod
 
 BOOTED = datetime.now(UTC) - timedelta(minutes=5)
@@ -365,6 +366,41 @@ def test_no_evictions_at_all(kube, drain):
     assert "has no evictions" in drain().reason
 
 
+def test_a_node_that_somebody_uncordons_in_the_middle(kube, drain, clock, uncordon):
+    """Its pods come back as fast as they are evicted, and it says that somebody does not want this."""
+    kube.add(pod("a"))
+    kube.budgets["web"] = 0
+    clock.at_sleep = [lambda: kube.node["spec"].pop("unschedulable")]
+    started = clock.seconds
+    assert drain() == NotDone(f"node {NODE} was uncordoned by somebody else while it was drained")
+    assert clock.seconds < started + 10
+    assert isinstance(uncordon(), Done)
+    assert kube.annotations == {}
+
+
+def test_a_node_that_somebody_uncordons_at_the_end(kube, drain, clock):
+    kube.add(pod("a"))
+
+    class Uncordons(KubeStandIn):
+        def _evict(self, namespace, name, asked):
+            self.node["spec"].pop("unschedulable")
+            return super()._evict(namespace, name, asked)
+
+    kube.__class__ = Uncordons
+    assert isinstance(drain(), NotDone)
+
+
+def test_a_list_that_never_ends(kube, drain):
+    class Endless(KubeStandIn):
+        def _list_pods(self, query):
+            return Said(200, {"metadata": {"continue": "more"}, "items": []})
+
+    kube.__class__ = Endless
+    ending = drain(0.5)
+    assert isinstance(ending, NotDone)
+    assert ending.reason.startswith(f"cannot list the pods of node {NODE}: ")
+
+
 # ------------------------------------------------------------------------------------------------ back
 
 
@@ -434,3 +470,41 @@ def test_back_waits_for_the_api_and_tries_conflicts_again(kube, uncordon):
     kube.node["metadata"]["annotations"] = {CORDONED_BY: "42"}
     kube.fault("PATCH", 403)
     assert "stays cordoned: the Kubernetes API says 403" in uncordon().reason
+
+
+@pytest.mark.usefixtures("cordoned")
+def test_a_ready_of_the_boot_before_does_not_count_when_our_clock_is_behind(kube, uncordon):
+    """A machine without a clock of its own begins with a time before its last report; the boot id tells."""
+    renew(kube, heartbeat=BOOTED + timedelta(seconds=30), boot_id="of-the-boot-before")
+    ending = uncordon(10, ready_since=BOOTED)
+    assert isinstance(ending, NotDone)
+    assert "has not reported in this boot yet" in ending.reason
+    assert kube.cordoned
+
+
+@pytest.mark.usefixtures("cordoned")
+def test_back_on_a_node_that_somebody_has_uncordoned_only_takes_the_mark_away(kube, uncordon, clock):
+    """Else the mark would make the next cordon of an administrator look like ours."""
+    del kube.node["spec"]["unschedulable"]
+    renew(kube, ready="False")
+    started = clock.seconds
+    assert isinstance(uncordon(ready_since=BOOTED), Done)
+    assert clock.seconds == started
+    assert kube.annotations == {}
+
+
+@pytest.mark.usefixtures("cordoned")
+def test_a_cordon_of_an_administrator_under_a_mark_that_was_left(kube, drain, uncordon):
+    """Uncordoned and cordoned again by hand between two looks of ours: the API knows who owns the field."""
+    kube.owners = ["kubectl-cordon"]
+    drain()
+    assert uncordon() == Done(f"node {NODE} was not cordoned by us: it stays as it is")
+    assert kube.cordoned
+
+
+@pytest.mark.usefixtures("cordoned")
+@pytest.mark.parametrize("owners", [["locksmith"], ["kubectl", "locksmith"], ["ancient-changes"], []])
+def test_owners_of_the_field_that_speak_for_us_or_say_nothing(kube, uncordon, owners):
+    kube.owners = owners
+    assert isinstance(uncordon(), Done)
+    assert not kube.cordoned

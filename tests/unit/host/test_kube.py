@@ -127,3 +127,19 @@ def test_no_answer(kube):
     found = KubeApi(Access("http://127.0.0.1:1", NO_FILES, "x"), LIMIT).get("/x")
     assert (found.status, found.lasting) == (0, False)
     assert found.reason.startswith("the Kubernetes API does not answer: 127.0.0.1:1: connection refused")
+
+
+def test_a_list_that_never_ends_ends_with_its_time():
+    body = '{"metadata": {"continue": "more"}, "items": []}'
+    with server(routing({"/x": http(200, body)})) as url:
+        found = KubeApi(Access(f"http://{url}", NO_FILES, "x"), timedelta(seconds=0.3)).items("/x", {})
+    assert isinstance(found, Trouble)
+    assert not found.lasting
+
+
+def test_a_password_in_the_servers_url_is_not_told():
+    with server(routing({"/x": http(200, "[]")})) as url:
+        found = KubeApi(Access(f"http://root:secret@{url}", NO_FILES, "x"), LIMIT).get("/x")
+    assert isinstance(found, Trouble)
+    assert url in found.reason
+    assert "secret" not in found.reason
