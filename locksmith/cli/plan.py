@@ -29,7 +29,7 @@ _SHORTEST = timedelta(seconds=1)
     "--per-node",
     type=DURATION,
     metavar="DURATION",
-    help="How long a node has its slot; default: the median of the group's reboots of the last 90 days, else 10m.",
+    help="How long a node has its slot; default: the median of the group's last reboots, else 10m.",
 )
 @click.pass_obj
 def plan(given: Given, per_node: timedelta | None) -> None:
@@ -205,8 +205,8 @@ class _Plan:
         if self._found.kept:
             slots = "1 slot stays" if self._found.kept == 1 else f"{self._found.kept} slots stay"
             yield f"{slots} held until somebody acts: failed, or held by hand"
-        if any(since + pace.whole < self._now for since in self._found.busy):
-            yield "who reboots for longer than that already is done now"
+        if late := len(self._found.busy) - len(self._found.ends(self._now, pace)):
+            yield f"{late} that reboot longer than any before do not come back in time: their slots are not counted on"
         if not seen.exists:
             yield "the group has 1 slot, which its first claim would give it"
         yield "gates are open, and every node comes back well"

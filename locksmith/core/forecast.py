@@ -9,7 +9,6 @@ import heapq
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from statistics import median
 
 from locksmith.core.windows import OpenUntil, Span, Window, ever_lasts, is_open, next_openings
 
@@ -47,15 +46,6 @@ class Calendar:
 
 
 NEVER = Turn(None, None, first=False)
-
-
-def measured(reboots: Sequence[tuple[timedelta, timedelta]]) -> Pace | None:
-    """The medians of (slot held, of that until armed); None without any."""
-    if not reboots:
-        return None
-    whole = median(each.total_seconds() for each, _ in reboots)
-    drain = median(each.total_seconds() for _, each in reboots)
-    return Pace(timedelta(seconds=whole), timedelta(seconds=drain), len(reboots))
 
 
 def first_opening(windows: Sequence[Window], now: datetime) -> Span | None:

@@ -5,14 +5,16 @@ Those in the queue stand in their real order; of those that have not queued yet 
 that have wanted it longest are taken to come first.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from statistics import median
 
 from locksmith.core import keys
 from locksmith.core.documents import Hold, NodeRecord, Phase, Request
-from locksmith.core.forecast import Pace, measured
+from locksmith.core.forecast import Pace
 from locksmith.core.history import Entry
+from locksmith.core.waits import WHOLE, measured, remaining
 from locksmith.semaphore.actor import Actor, View, look
 from locksmith.semaphore.history import history
 from locksmith.semaphore.reading import GroupStatus, status
@@ -50,7 +52,11 @@ class LeftOut:
 
 @dataclass(frozen=True, slots=True)
 class Prospect:
-    """A group, and who wants to reboot in it. `kept` slots are held until an operator acts, and `busy` ones by reboots."""
+    """A group, and who wants to reboot in it.
+
+    `kept` slots are held until an operator acts, `busy` ones by reboots, since then; `durations` are the seconds for which
+    earlier reboots held theirs.
+    """
 
     status: GroupStatus
     candidates: tuple[Candidate, ...]
@@ -58,13 +64,25 @@ class Prospect:
     pace: Pace | None
     kept: int
     busy: tuple[datetime, ...]
+    durations: tuple[float, ...] = ()
+
+    def ends(self, now: datetime, pace: Pace) -> list[datetime]:
+        """When those that reboot now will be done; without those that take longer than any before them."""
+        found = []
+        for since in self.busy:
+            elapsed = (now - since).total_seconds()
+            left = (
+                remaining(self.durations, elapsed) if pace.measured else max(0.0, pace.whole.total_seconds() - elapsed)
+            )
+            if left is not None:
+                found.append(now + timedelta(seconds=left))
+        return sorted(found)
 
     def free(self, now: datetime, pace: Pace) -> list[datetime]:
         """When each slot is free: at once, or when a reboot that is under way should be over."""
         slots = self.status.slots if self.status.exists and self.status.slots is not None else 1
-        ends = sorted(max(now, since + pace.whole) for since in self.busy)
-        idle = slots - self.kept - len(ends)
-        return [now] * idle + ends if idle >= 0 else ends[-idle:]
+        idle = slots - self.kept - len(self.busy)
+        return [now] * idle + self.ends(now, pace) if idle >= 0 else self.ends(now, pace)[-idle:]
 
 
 def prospect(actor: Actor, group: str) -> Prospect:
@@ -93,15 +111,17 @@ def prospect(actor: Actor, group: str) -> Prospect:
             since = line.record.need_since or (asked.since if asked else None)
             reason = line.record.need or (asked.reason if asked else "")
             found.append(Candidate(node, line.record.host, queued=False, since=since, reason=reason, note=_note(line)))
+    durations, pace = _reboots(actor, group)
     unknown = actor.clock.wall()
     found.sort(key=lambda each: (each.since or unknown, each.host, each.node))
     return Prospect(
         seen,
         (*queued, *found),
         tuple(left),
-        measured(_reboots(actor, group)),
+        pace,
         sum(line.phase in _KEPT for line in seen.holders),
         tuple(line.since for line in seen.holders if line.phase not in _KEPT),
+        durations,
     )
 
 
@@ -130,18 +150,21 @@ def _note(line: NodeLine | None) -> str:
     return record.why if record is not None and record.kind in _PASSING else ""
 
 
-def _reboots(actor: Actor, group: str) -> Sequence[tuple[timedelta, timedelta]]:
-    """Of each reboot that ended well: how long the slot was held, and how much of it before the arm."""
-    since = actor.clock.wall() - REMEMBERED
-    events = history(actor, group, None, since)
-    return [times for event in events if event.entry is not None and (times := _times(event.entry)) is not None]
+def _reboots(actor: Actor, group: str) -> tuple[tuple[float, ...], Pace | None]:
+    """For how long the last reboots held their slots, as `why` counts them; and the pace of that."""
+    events = history(actor, group, None, actor.clock.wall() - REMEMBERED)
+    entries = [event.entry for event in events if event.entry is not None]
+    durations = measured(entries)
+    if not durations:
+        return (), None
+    drains = [seconds for entry in entries if entry.outcome in WHOLE and (seconds := _drain(entry)) is not None]
+    until_armed = timedelta(seconds=median(drains) if drains else 0)
+    return durations, Pace(timedelta(seconds=median(durations)), until_armed, len(durations))
 
 
-def _times(entry: Entry) -> tuple[timedelta, timedelta] | None:
-    if entry.act != "released" or entry.outcome not in ("healthy", "recovered") or not entry.steps:
-        return None
+def _drain(entry: Entry) -> float | None:
+    """The seconds from the slot to the arm, which is what a window must have left."""
     armed = next((step.at for step in entry.steps if step.phase == Phase.ARMED), None)
-    begun = entry.steps[0]
-    if armed is None or begun.phase != Phase.ACQUIRED or not begun.at <= armed <= entry.at:
+    if entry.act != "released" or armed is None or entry.steps[0].phase != Phase.ACQUIRED:
         return None
-    return entry.at - begun.at, max(armed - begun.at, timedelta(0))
+    return max(0.0, (armed - entry.steps[0].at).total_seconds())

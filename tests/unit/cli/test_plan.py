@@ -104,7 +104,7 @@ def test_the_pace_is_what_was_measured(lockctl: Lockctl, fleet: Fleet) -> None:
     fleet.slots(1)
     staged(fleet, 1, 1)
     for seq, (minutes, drain, outcome) in enumerate(
-        [(6, 1, "healthy"), (8, 2, "recovered"), (30, 9, "healthy"), (99, 0, "rolled_back")], start=1
+        [(6, 1, "healthy"), (8, 2, "healthy"), (30, 9, "rolled_back"), (99, 0, "recovered")], start=1
     ):
         released(fleet, seq, minutes, drain, outcome)
     document = lockctl("plan", "--json").document
@@ -134,6 +134,20 @@ def test_slots_that_are_held(lockctl: Lockctl, fleet: Fleet) -> None:
     assert [each["begins"] for each in stuck["nodes"]] == [None, None]
     assert stuck["done"] is None
     assert "no telling" in lockctl("plan").out
+
+
+def test_one_that_reboots_longer_than_any_before_is_not_counted_on(lockctl: Lockctl, fleet: Fleet) -> None:
+    fleet.slots(1)
+    staged(fleet, 1, 1)
+    fleet.hold(node_id(11), Phase.ARMED, host="busy")  # since 7 minutes
+    released(fleet, 1, 9, 1)
+    document = lockctl("plan", "--json").document
+    begins = datetime.fromisoformat(document["nodes"][0]["begins"])
+    assert abs(begins - datetime.fromisoformat(document["time"]) - timedelta(minutes=2)) < timedelta(seconds=30)
+    released(fleet, 1, 6, 1)
+    document = lockctl("plan", "--json").document
+    assert document["nodes"][0]["begins"] is None
+    assert any("longer than any before" in each for each in document["assumptions"])
 
 
 def test_windows_and_pauses(lockctl: Lockctl, fleet: Fleet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

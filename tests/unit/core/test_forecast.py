@@ -6,7 +6,7 @@ from itertools import pairwise
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from locksmith.core.forecast import NEVER, Calendar, Pace, first_opening, measured, turns
+from locksmith.core.forecast import NEVER, Calendar, first_opening, turns
 from locksmith.core.windows import OpenUntil, Span, is_open, parse_window
 
 MINUTE = timedelta(minutes=1)
@@ -70,13 +70,6 @@ def test_a_forecast_ends_somewhere() -> None:
     assert found[0] is not NEVER
     assert found[-1] is NEVER
     assert [turn is NEVER for turn in found] == sorted(turn is NEVER for turn in found)
-
-
-def test_the_pace_is_the_median() -> None:
-    assert measured([]) is None
-    assert measured([(9 * MINUTE, MINUTE), (5 * MINUTE, 3 * MINUTE), (60 * MINUTE, 2 * MINUTE)]) == Pace(
-        9 * MINUTE, 2 * MINUTE, 3
-    )
 
 
 @settings(max_examples=200, deadline=None)
