@@ -13,6 +13,7 @@ import json
 import logging
 import os
 import stat
+import sys
 import threading
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -199,7 +200,7 @@ class Hooks:
             [str(path)],
             timeout=timeout,
             stdin=context.payload(),
-            environment=context.environment(),
+            environment=context.environment() | {"PATH": _path()},
             cancel=stop,
             grace=self._grace,
         )
@@ -281,6 +282,12 @@ def _passed_over(name: str, failure: str, why: str) -> HookDone:
 
 def _ignored(path: Path) -> bool:
     return path.name.startswith(".") or path.name.endswith(_LEFTOVERS) or path.is_dir()
+
+
+def _path() -> str:
+    """Ours, and behind it the folder of our own programs, since a virtual environment's is on nobody's PATH."""
+    own = [str(Path(sys.executable).parent)] if sys.executable else []  # never the current folder
+    return os.pathsep.join([os.environ.get("PATH", os.defpath), *own])
 
 
 def _plain(text: str) -> str:

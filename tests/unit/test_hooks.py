@@ -1,7 +1,9 @@
 import json
 import os
+import sys
 import threading
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
 
@@ -63,6 +65,15 @@ def test_a_folder_that_cannot_be_read_is_no_empty_folder(folder, hooks):
     with pytest.raises(Exception, match=r"cannot read the hooks in .*post-reboot\.d"):
         hooks.names(Stage.POST_REBOOT)
     assert any("cannot read the hooks" in line for line in hooks.problems())
+
+
+def test_a_hook_finds_the_programs_of_our_own_installation(hooks, hook, monkeypatch):
+    """In a virtual environment they are nowhere on the PATH of a service; what is there goes first all the same."""
+    monkeypatch.setenv("PATH", "/usr/bin:/bin")
+    hook("pre-reboot.d/10-a", "exec locksmith-drain --help")
+    assert hooks.run(Stage.PRE_REBOOT, "10-a", CONTEXT) == HookDone()
+    hook("pre-reboot.d/20-b", f'case "$PATH" in /usr/bin:/bin:{Path(sys.executable).parent}) ;; *) exit 1 ;; esac')
+    assert hooks.run(Stage.PRE_REBOOT, "20-b", CONTEXT) == HookDone()
 
 
 def test_a_hook_is_told_everything(hooks, hook, tmp_path):
