@@ -137,7 +137,7 @@ def _store(call: Call, facts: Facts) -> Finding:
     if version is None:
         return Finding("store", "pass", f"{text}; these rights do not show the version, {least} or newer is needed")
     numbers = tuple(int(part) for part in islice(version.split("."), 2) if part.isdecimal())
-    if numbers < oldest:
+    if numbers and numbers < oldest:
         return Finding("store", "fail", f"{text}, older than {least}, which it is tested with", f"upgrade {kind}")
     return Finding("store", "pass", text)
 
@@ -157,7 +157,7 @@ def _rights(call: Call, role: str) -> Iterator[Finding]:
         keys.notes_of_node(node),
     }
     written = both | ({keys.CFG, keys.hold(node), keys.unlocked(node)} if role == "operator" else set())
-    lists = [keys.QUEUES, keys.OWNERS, keys.RECORDS] if role == "operator" else [keys.queue(group)]
+    lists = [keys.QUEUES, keys.OWNERS, keys.RECORDS] if role == "operator" else [keys.queue(group), keys.OWNERS]
     read = written | {keys.CFG, keys.hold(node), keys.unlocked(node)}
     refused = [
         *_refused("read", sorted(read), store.probe),

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Literal
 
+from locksmith.cli.deadline import OutOfTime
 from locksmith.errors import LocksmithError
 
 State = Literal["pass", "warn", "fail"]
@@ -27,5 +28,7 @@ def guarded(name: str, check: Callable[[], Finding | Iterator[Finding] | None]) 
             yield found
         elif found is not None:
             yield from found
+    except OutOfTime:
+        yield Finding(name, "fail", "not tried, or not to its end: the time of this command is over", "--timeout 60s")
     except LocksmithError as error:
         yield Finding(name, "fail", str(error))
