@@ -13,7 +13,7 @@ from locksmith.checks.window import WindowCheck
 from locksmith.core.facts import Policy
 from locksmith.core.ledger import Owed
 from locksmith.core.states import Agent
-from locksmith.core.turn import reason_now
+from locksmith.core.turn import passed_over, reason_now
 from locksmith.core.verdict import Answer, Open
 from locksmith.errors import Damaged
 from locksmith.hooks import HookContext
@@ -22,9 +22,9 @@ log = logging.getLogger("locksmith.agent")
 
 
 def ask_gates(body: Body, agent: Agent, stage: Stage, *, courtesies: bool) -> tuple[Answer, ...]:
-    """What all gates say; the courtesies only when the others are open."""
-    answers = _ask(body, body.gates, agent, stage)
-    if courtesies and all(isinstance(answer.verdict, Open) for answer in answers):
+    """What all gates say; the courtesies only when the others are open, or passed over by the operator's request."""
+    answers, ignored = _ask(body, body.gates, agent, stage), passed_over(agent)
+    if courtesies and all(isinstance(answer.verdict, Open) or answer.kind in ignored for answer in answers):
         answers += _ask(body, body.courtesies, agent, stage)
     return answers
 

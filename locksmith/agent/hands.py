@@ -101,7 +101,8 @@ class Hands:
             case do.AskProviders():
                 return ev.ProvidersAnswered(tuple(provider.ask() for provider in body.providers))
             case do.AskGates(stage, courtesies):
-                return ev.GatesAnswered(stage, ask_gates(body, agent, cast("CheckStage", stage), courtesies=courtesies))
+                answers = ask_gates(body, agent, cast("CheckStage", stage), courtesies=courtesies)
+                return ev.GatesAnswered(stage, answers, courtesies)
             case do.AskHealth():
                 return ev.HealthAnswered(ask_health(body, agent))
             case do.UnwatchHolder():

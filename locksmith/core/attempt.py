@@ -121,7 +121,7 @@ def _gated(agent: Agent, answers: tuple[Answer, ...], at: Moment) -> Turn | None
     slotless = agent.owed is not None and agent.owed.slotless
     if agent.policy.strategy is not (Strategy.REBOOT if slotless else Strategy.LOCK):
         return undo(agent, "strategy", "the strategy has changed", at)
-    reasons = gate_reasons(agent, answers, passed_over(agent, at), at)
+    reasons = gate_reasons(agent, answers, passed_over(agent), at)
     if reasons:
         return undo(agent, reasons[0].kind, reasons[0].text, at)
     return None

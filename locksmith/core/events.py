@@ -83,10 +83,11 @@ class ProvidersAnswered:
 
 @dataclass(frozen=True, slots=True)
 class GatesAnswered:
-    """The gates and windows, asked for `stage`: queue, drain or arm."""
+    """The gates and windows, asked for `stage`: queue, drain or arm. `courtesies`: those were to be asked as well."""
 
     stage: str
     answers: tuple[Answer, ...]
+    courtesies: bool = True
 
 
 @dataclass(frozen=True, slots=True)

@@ -155,10 +155,10 @@ def is_wanted(agent: Agent) -> bool:
     return served or doubtful or is_due(agent)
 
 
-def passed_over(agent: Agent, at: Moment) -> tuple[str, ...]:
-    """What the operator's request behind this attempt ignores, also after its arm has deleted the request."""
-    wanted = wish(agent, at)
-    return (*(agent.owed.ignore if agent.owed is not None else ()), *(wanted.ignore if wanted is not None else ()))
+def passed_over(agent: Agent) -> tuple[str, ...]:
+    """What the operator's request ignores, also after the arm of its attempt has deleted the request."""
+    owed, request = agent.owed, agent.request
+    return (*(owed.ignore if owed is not None else ()), *(request.ignore if request is not None else ()))
 
 
 def since(agent: Agent, name: str, at: Moment) -> Any:

@@ -74,8 +74,8 @@ def on_resting(agent: Agent, event: Event, at: Moment) -> Turn:
             return _looked(agent, found, at)
         case ProvidersAnswered() if not by_hand:
             return evaluate(agent, at)
-        case GatesAnswered("queue", answers) if not by_hand:
-            return _decide(replace(agent, gates=answers), at)
+        case GatesAnswered("queue", answers, courtesies) if not by_hand:
+            return _decide(replace(agent, gates=answers), at, courtesies=courtesies)
         case StoreFailed():
             return replace(agent, next_look=backoff(at, 5)), ()
         case _:
@@ -108,7 +108,7 @@ def _looked(agent: Agent, found: FoundAtStart, at: Moment) -> Turn:
     return evaluate(agent, at) if changed else (agent, ())
 
 
-def _decide(agent: Agent, at: Moment) -> Turn:
+def _decide(agent: Agent, at: Moment, *, courtesies: bool) -> Turn:
     """The gates have answered: block, or go on as the strategy says."""
     wanted = wish(agent, at)
     if wanted is None or agent.stopping:
@@ -116,6 +116,8 @@ def _decide(agent: Agent, at: Moment) -> Turn:
     reasons = pure_reasons(agent, wanted, at) + gate_reasons(agent, agent.gates, wanted.ignore, at)
     if reasons:
         return block(agent, reasons, at), ()
+    if not courtesies and agent.policy.strategy is not Strategy.OBSERVE and "gate" not in wanted.ignore:
+        return evaluate(agent, at)  # what stood in the way has ended meanwhile: now it is in earnest
     match agent.policy.strategy:
         case Strategy.OBSERVE:
             text = f"only observing: would now take a slot of {', '.join(agent.policy.limits)} and reboot"
@@ -151,7 +153,7 @@ def on_queued(agent: Agent, state: Queued, event: Event, at: Moment) -> Turn:
             return _heard(agent, found, at)
         case GatesAnswered("queue", answers):
             agent = replace(agent, gates=answers)
-            reasons = gate_reasons(agent, answers, passed_over(agent, at), at)
+            reasons = gate_reasons(agent, answers, passed_over(agent), at)
             return leave(agent, reasons, at) if reasons else (agent, ())
         case ProvidersAnswered() if not is_due(agent):
             return leave(agent, [Reason("withdrawn", "update", "the update was withdrawn", at.wall)], at)
@@ -212,7 +214,7 @@ def _ask(agent: Agent, state: Queued, at: Moment) -> Turn:
     return go(agent, replace(state, next_gates=gates_at), at), (
         *look,
         Claim(),
-        AskGates("queue", "gate" not in passed_over(agent, at)),
+        AskGates("queue", "gate" not in passed_over(agent)),
     )
 
 

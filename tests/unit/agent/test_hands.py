@@ -29,7 +29,7 @@ from locksmith.semaphore.actor import look
 from locksmith.semaphore.holding import Slot
 from locksmith.stores import Put
 from tests.fakes.faulty import Fault, Raise
-from tests.fakes.mind import BOOT, NEED, NEXT_BOOT, NODE, NONCE, agent, at, ledger, owed
+from tests.fakes.mind import BOOT, NEED, NEXT_BOOT, NODE, NONCE, REQUEST, agent, at, ledger, owed
 from tests.fakes.parts import FakeCheck, FakeHooks, FakeProvider, FakeRebooter, FakeWatches, RememberingCheck, body
 from tests.fakes.world import World
 
@@ -444,6 +444,18 @@ def test_courtesies_are_asked_last_and_only_when_all_else_is_open(tmp_path):
     assert len(sessions.occasions) == 1
     bench.do(do.AskGates("queue", courtesies=False))
     assert len(sessions.occasions) == 1
+
+
+def test_a_gate_that_the_operator_passes_over_does_not_cost_people_their_grace(tmp_path):
+    window, sessions = (
+        FakeCheck("night", "window", Closed("until 23:00")),
+        FakeCheck("sessions", verdict=Closed("alice")),
+    )
+    bench = Bench(tmp_path, gates=[window], courtesies=[sessions])
+    bench.do(do.AskGates("queue"), request=replace(REQUEST, ignore=("window",)))
+    assert len(sessions.occasions) == 1
+    bench.do(do.AskGates("drain"), owed(ignore=("window",)))
+    assert len(sessions.occasions) == 2
 
 
 def test_a_check_knows_how_far_the_attempt_is(tmp_path):

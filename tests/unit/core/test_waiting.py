@@ -338,6 +338,21 @@ def test_people_are_asked_to_leave_only_for_a_reboot_that_can_come(changes, cour
     asked(courtesies=courtesies, **changes)
 
 
+def test_people_keep_their_grace_when_what_stood_in_the_way_ends_while_the_gates_are_asked():
+    cooling = ledger(cooldown_until=NOON + timedelta(seconds=3))
+    mind = asked(courtesies=False, book=cooling)
+    assert mind.hear(ev.GatesAnswered("queue", (), courtesies=False), wait=5) == (do.AskGates("queue"),)
+    assert isinstance(mind.state, Steady)
+    mind.hear(ev.GatesAnswered("queue", ()))
+    assert isinstance(mind.state, Queued)
+
+
+def test_where_people_are_not_asked_at_all_nothing_is_asked_twice():
+    mind = asked(courtesies=False, request=replace(REQUEST, ignore=("gate",)))
+    mind.hear(ev.GatesAnswered("queue", (), courtesies=False))
+    assert isinstance(mind.state, Queued)
+
+
 def test_in_the_line_people_are_told_as_well_unless_the_operator_passes_over_gates():
     mind = queued()
     assert mind.hear(ev.Woken(), wait=61) == (do.Claim(), do.AskGates("queue"))
