@@ -9,7 +9,9 @@ from locksmith.core.waits import SAMPLES, expected, measured, remaining
 from tests.fakes.mind import NOON
 
 
-def reboot(seq: int, seconds: float, *, act: str = "released", outcome: str = "healthy", first: str = "acquired") -> Entry:
+def reboot(
+    seq: int, seconds: float, *, act: str = "released", outcome: str = "healthy", first: str = "acquired"
+) -> Entry:
     steps = (Step(phase=first, at=NOON - timedelta(seconds=seconds)), Step(phase="armed", at=NOON))
     return Entry(seq=seq, act=act, at=NOON, by="a", count=0, slots=1, outcome=outcome, steps=steps)
 
