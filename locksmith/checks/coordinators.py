@@ -196,7 +196,9 @@ class CoordinatorCheck:
             if units[unit] is not None:
                 yield _Other(name, f"{unit} is active", remedy)
         for unit, (name, setting, key, instead) in _UNITS_BY_SETTING.items():
-            if units[unit] is not None and (value := setting(self._root)) is not None:
+            if units[unit] is None or name in self._allow:  # what is allowed need not be readable
+                continue
+            if (value := setting(self._root)) is not None:
                 yield _Other(
                     name, f"{unit} is active with {key} = {printable(value)}", f"set {key} to {instead}, or disable it"
                 )
@@ -228,7 +230,7 @@ class CoordinatorCheck:
     # ---------------------------------------------------------------- settings
 
     def _settings(self) -> Iterator[_Other]:
-        if self._unattended.reboots():
+        if "unattended-upgrades" not in self._allow and self._unattended.reboots():
             yield _Other(
                 "unattended-upgrades",
                 "Unattended-Upgrade::Automatic-Reboot is true",

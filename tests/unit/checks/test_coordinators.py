@@ -409,6 +409,15 @@ def test_an_apt_without_an_answer_is_unknown(host, answer, code):
     assert "apt-config" in verdict.reason
 
 
+def test_what_is_allowed_need_not_be_readable(host):
+    """Else allowing it would be no way out of a configuration that only its owner can mend."""
+    host.unattended("E: Syntax error")
+    host.systemd("dnf-automatic.timer")
+    host.file("etc/dnf/automatic.conf", "reboot = never\n")
+    assert isinstance(host.ask("unattended-upgrades"), Unknown)
+    assert isinstance(host.ask("unattended-upgrades", "dnf-automatic"), Open)
+
+
 def test_apt_is_asked_again_only_when_a_file_has_changed(host):
     host.unattended()
     check = host.check()
