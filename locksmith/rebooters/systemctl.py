@@ -75,7 +75,7 @@ class SystemctlRebooter:
         if not self._honour or not self._system.inhibited():
             return ""
         lines = [line for line in self._system.inhibitors() if blocks(line)]
-        counting = [line for line in lines if not any(line.startswith(f"{who} ") for who in self._ignore)]
+        counting = [line for line in lines if not any(is_of(line, who) for who in self._ignore)]
         return "; ".join(counting) if lines else "see `systemd-inhibit --list`"
 
     def _tell(self, way: Way, reason: str) -> Accepted | NotAccepted:
@@ -113,6 +113,12 @@ def explain(system: System, inhibitors: Iterable[str]) -> str:
         found += list(running.values())[:_SHOWN]
         found += [f"still stopping: {unit}" for unit in system.hanging() if unit not in running][:_SHOWN]
     return "; ".join(map(printable, found)) or "nobody names an inhibitor, a running job or a unit that does not stop"
+
+
+def is_of(line: str, who: str) -> bool:
+    """Whether a line of `systemd-inhibit --list` is of this WHO, which may hold blanks; the number of the user follows it."""
+    rest = line.removeprefix(" ".join(who.split()) + " ")
+    return rest != line and rest.split(" ", 1)[0].isdigit()
 
 
 def blocks(line: str) -> bool:

@@ -131,6 +131,7 @@ BLOCK = "apt   0 root 12 apt   shutdown  upgrading  block"
         ([BLOCK], {}, None),
         ([WEAK], {}, None),
         ([BLOCK], {"ignore": ["ap"]}, None),
+        ([BLOCK.replace("apt ", "apt daily ", 1)], {"ignore": ["apt"]}, None),
         ([BLOCK, WEAK], {"ignore": ["apt"]}, None),
         ([], {"ignore": ["apt"]}, None),
         ([BLOCK], {"ignore": ["apt"]}, "reboot --message=locksmith: k --check-inhibitors=no"),
