@@ -78,13 +78,17 @@ check: lint
 # A server that cannot be had is said loudly here and skipped loudly in the tests that need it.
 test: lint
 	@$(BIN)/python -m tests.servers.fetch || echo "going on: tests of the missing servers will be skipped" >&2
-	@failed=0; $(MAKE) e2e || failed=$$?; \
+	@$(ROOT)
+	@failed=0; echo '$(E2E)'; $(E2E) || failed=$$?; \
 	echo "$(BIN)/pytest"; $(BIN)/pytest -q -n $(JOBS) --dist load --maxschedchunk 1 --durations 15; exit $$failed
 
 # Two at a time: three containers each. Where the machine has no root or no containers, each is skipped with the reason.
+ROOT = $(BIN)/python -m tests.e2e.layers >/dev/null || echo "going on: the tests with containers will be skipped" >&2
+E2E = $(BIN)/pytest -q -n 2 --dist load --maxschedchunk 1 -m e2e --durations 5 tests/e2e
+
 e2e: setup
-	@$(BIN)/python -m tests.e2e.layers >/dev/null || echo "going on: the tests with containers will be skipped" >&2
-	$(BIN)/pytest -q -n 2 --dist load --maxschedchunk 1 -m e2e --durations 5 tests/e2e
+	@$(ROOT)
+	$(E2E)
 
 bench: servers
 	@shopt -s nullglob; for program in tests/benchmarks/[a-z]*.py; do \
