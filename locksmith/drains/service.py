@@ -31,7 +31,7 @@ class Service:
     """`address` is a URL without a path. `title` is what messages call it."""
 
     title: str
-    address: str
+    address: str = field(repr=False)
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
     tls: Tls = NO_FILES
     unix: Path | None = None

@@ -19,7 +19,7 @@ from typing import Any
 import yaml
 
 from locksmith.errors import ConfigError
-from locksmith.host.tls import Tls
+from locksmith.host.tls import Tls, unsendable
 
 SERVICE_ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 """What a pod finds: `token` (renewed every hour) and `ca.crt`."""
@@ -170,8 +170,8 @@ def _file(content: Mapping[str, Any], key: str, path: Path, held: list["_InMemor
 
 def _token(user: Mapping[str, Any], path: Path) -> str:
     token = str(user.get("token") or "")
-    if not (token.isascii() and (not token or token.isprintable())) or " " in token:
-        raise ConfigError(f"{path}: the token is not one word of ASCII characters")
+    if token and (why := unsendable(token)):
+        raise ConfigError(f"{path}: the token is {why}")
     return token
 
 

@@ -16,6 +16,8 @@ from locksmith.host.reread import Reread
 _REFUSAL = re.compile(r"ALERT_.*(CERTIFICATE|UNKNOWN_CA|ACCESS_DENIED)|HANDSHAKE_FAILURE")
 """Alerts by which a server refuses *us*. With TLS 1.3 they come after the handshake, instead of an answer."""
 
+_NO_TOKEN = "not one word of ASCII characters, as a token is"  # noqa: S105 - the words for it
+
 
 @dataclass(frozen=True, slots=True)
 class Tls:
@@ -51,6 +53,13 @@ def context(tls: Tls) -> ssl.SSLContext:
 def token(tls: Tls) -> str | None:
     """The token as it is now; None without `token_file`. Raises FilesUnusable."""
     return _kept(tls).token()
+
+
+def unsendable(text: str) -> str:
+    """Why this is no token that a header can carry; empty when it is one."""
+    if not text:
+        return "empty"
+    return "" if text.isascii() and text.isprintable() and " " not in text else _NO_TOKEN
 
 
 def refused_us(error: ssl.SSLError) -> bool:
@@ -132,14 +141,11 @@ def _word(path: Path) -> tuple[str, str]:
     try:
         text = path.read_text().strip()
     except UnicodeDecodeError:
-        return "", "not one word of ASCII characters, as a token is"
+        return "", _NO_TOKEN
     except OSError as error:
         return "", _why(error)
-    if not text:
-        return "", "empty"
-    if not (text.isascii() and text.isprintable()) or " " in text:
-        return "", "not one word of ASCII characters, as a token is"
-    return text, ""
+    why = unsendable(text)
+    return ("", why) if why else (text, "")
 
 
 def _why(error: OSError) -> str:
