@@ -10,6 +10,7 @@ from locksmith.config import describe, load, require_store
 from locksmith.config_checks import CommandSpec
 from locksmith.config_model import (
     AgentSettings,
+    GatewaySettings,
     HookSettings,
     NodeSettings,
     RebootSettings,
@@ -595,3 +596,12 @@ def test_secrets_in_variables_are_refused_and_not_repeated(one, variable):
     with pytest.raises(ConfigError, match=f"{variable}_FILE") as caught:
         one("", {variable: "hunter2"})
     assert "hunter2" not in str(caught.value)
+
+
+def test_the_gateway(one):
+    assert one("").gateway == GatewaySettings(TcpListen("127.0.0.1", 9811), 10 * SECOND)
+    told = one('[gateway]\nmetrics_listen = "unix:/run/locksmith/gateway.sock"\ncache = "0s"').gateway
+    assert told == GatewaySettings(UnixListen(Path("/run/locksmith/gateway.sock")), 0 * SECOND)
+    assert one('[gateway]\nmetrics_listen = ""').gateway.metrics_listen is None
+    with pytest.raises(ConfigError, match="gateway.cash: unknown key"):
+        one('[gateway]\ncash = "1s"')
