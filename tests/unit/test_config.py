@@ -603,5 +603,5 @@ def test_the_gateway(one):
     told = one('[gateway]\nmetrics_listen = "unix:/run/locksmith/gateway.sock"\ncache = "0s"').gateway
     assert told == GatewaySettings(UnixListen(Path("/run/locksmith/gateway.sock")), 0 * SECOND)
     assert one('[gateway]\nmetrics_listen = ""').gateway.metrics_listen is None
-    with pytest.raises(ConfigError, match="gateway.cash: unknown key"):
+    with pytest.raises(ConfigError, match=r"gateway\.cash: unknown key"):
         one('[gateway]\ncash = "1s"')
