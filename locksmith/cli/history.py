@@ -12,11 +12,11 @@ from locksmith.cli.deadline import Deadline
 from locksmith.cli.options import SINCE, Given, Subject, node_names
 from locksmith.cli.output import Output, Reported, line
 from locksmith.core.durations import rfc3339
-from locksmith.errors import Damaged
+from locksmith.errors import Damaged, Throttled, Unavailable
 
 if TYPE_CHECKING:
     from locksmith.core.audit import Finding, Replay
-    from locksmith.semaphore.history import Event
+    from locksmith.semaphore.history import Event, Follower
 
 INTERVAL = 1.0
 """Seconds between two looks of --follow."""
@@ -45,33 +45,33 @@ def history(given: Given, *, node: str | None, since: datetime | None, last: int
 
     Of the whole fleet; with --group only that group, with --node that node.
     """
-    from locksmith.semaphore.history import history as told
+    from locksmith.semaphore.history import Follower
 
     limit = last or (None if since is not None else SHOWN)
-    end = Deadline.after(given.timeout)
     with Call(given, None) if follow else Call.short(given) as call:
         who = call.node(node).node if node is not None else None
-        group = call.group if call.group_is_explicit else None
-        events = told(call.actor, group, who, since)
-        shown = events[-limit:] if limit is not None else events
-        _show(call.out, shown, follow=follow)
-        seen = {_mark(event) for event in events}
-        while follow:
-            left = end.left()
-            if left is not None and left.total_seconds() < INTERVAL:
-                return
-            time.sleep(INTERVAL)
-            fresh = [event for event in told(call.actor, group, who, since) if _mark(event) not in seen]
-            seen.update(map(_mark, fresh))
-            _show(call.out, fresh, follow=True)
+        follower = Follower(call.actor, call.group if call.group_is_explicit else None, who)
+        events = follower.begin(since)
+        _show(call.out, events[-limit:] if limit is not None else events, follow=follow)
+        if follow:
+            _follow(call.out, follower, Deadline.after(given.timeout))
 
 
-def _mark(event: "Event") -> tuple[object, ...]:
-    """What tells an event from all others."""
-    return event.at, event.act, event.node, event.group, event.entry.seq if event.entry else None
+def _follow(out: Output, follower: "Follower", end: Deadline) -> None:
+    """Until told to stop. An outage that begins meanwhile is told once, and waited for."""
+    away = False
+    while (left := end.left()) is None or left.total_seconds() >= INTERVAL:
+        time.sleep(INTERVAL)
+        try:
+            _show(out, follower.more(), follow=True)
+            away = False
+        except (Unavailable, Throttled) as error:
+            if not away:
+                out.warn(f"no answer, and what is done meanwhile comes later: {error}")
+            away = True
 
 
-def _show(out: Output, events: "tuple[Event, ...] | list[Event]", *, follow: bool) -> None:
+def _show(out: Output, events: "tuple[Event, ...]", *, follow: bool) -> None:
     if out.json and follow:
         for event in events:
             out.document({"event": _json(event)})
@@ -79,7 +79,8 @@ def _show(out: Output, events: "tuple[Event, ...] | list[Event]", *, follow: boo
         out.document({"events": [_json(event) for event in events]})
     elif follow:
         for event in events:
-            line("  ".join(filter(None, (_time(out, event.at), event.group, _who(event), event.act, _what(event)))))
+            words = (_time(out, event.at), event.group, _who(event), event.act, _what(event))
+            line(render.clean("  ".join(filter(None, words))))
     elif not events:
         out.say("nothing was done yet, or it is older than the history")
     else:

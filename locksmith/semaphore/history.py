@@ -1,15 +1,20 @@
 """What was done, read back: for people, and for the audit. Nothing here ever writes, and no decision about slots rests on it."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, field
 from datetime import datetime
 
 from locksmith.core import keys
 from locksmith.core.audit import Finding, Replay, replay, unsanctioned
 from locksmith.core.documents import Guard, Holder, NodeRecord, Phase
-from locksmith.core.history import AGE, Entry, Note, Notes, Step
+from locksmith.core.history import AGE, RING, Entry, Note, Notes, Step
 from locksmith.errors import Corrupt
 from locksmith.semaphore.actor import Actor, View, look
+from locksmith.stores import Item
+
+CHUNK = 50
+"""Keys of one read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,27 +46,75 @@ class Audit:
 
 def history(actor: Actor, group: str | None, node: str | None, since: datetime | None) -> tuple[Event, ...]:
     """What was done, oldest first; of one group, of one node, since then. Raises StoreError."""
-    entries = keys.entries(keys.group_limit(group)) if group is not None else keys.ENTRIES
-    notes = [keys.notes_of_fleet()]
-    prefixes = [entries, keys.OWNERS]
-    if group is not None:
-        notes.append(keys.notes_of_group(group))
-    if node is not None:
-        notes.append(keys.notes_of_node(node))
-        prefixes.append(keys.notes_of_group(""))  # a node's failures stand with the group that they halted
-    else:
-        prefixes.append(keys.NOTES)
-    view = look(actor.store, notes, prefixes)
-    oldest = max(actor.clock.wall() - AGE, since) if since is not None else actor.clock.wall() - AGE
-    found = [*_of_entries(view, entries), *_of_notes(view, notes), *_of_holders(view)]
-    wanted = [
-        event
-        for event in found
-        if event.at >= oldest
-        and (node is None or event.node == node)
-        and (group is None or (event.group in (group, "") and (event.group or not event.node)))
-    ]
-    return tuple(sorted(wanted, key=lambda event: (event.at, event.entry.seq if event.entry else 0)))
+    return Follower(actor, group, node).begin(since)
+
+
+@dataclass(slots=True)
+class Follower:
+    """What was done, and then what is done from now on, of one group or of one node.
+
+    The rings of a large fleet are tens of megabytes: they are read once, and then only the entries that the guards count more.
+    """
+
+    actor: Actor
+    group: str | None
+    node: str | None
+    _numbers: dict[str, int] = field(default_factory=dict)
+    _seen: frozenset[Event] = frozenset()
+
+    def begin(self, since: datetime | None) -> tuple[Event, ...]:
+        """What was done, oldest first; since then. Raises StoreError."""
+        rings = keys.entries(keys.group_limit(self.group)) if self.group is not None else keys.ENTRIES
+        view = self._look(rings)
+        oldest = self.actor.clock.wall() - AGE
+        oldest = max(oldest, since) if since is not None else oldest
+        entries = _readable(view.snapshot.under(rings))
+        for limit, entry in entries:
+            self._numbers[limit] = max(self._numbers.get(limit, 0), entry.seq)
+        rest = self._rest(view)
+        return tuple(event for event in _in_order(entries, rest) if event.at >= oldest and self._wanted(event))
+
+    def more(self) -> tuple[Event, ...]:
+        """What was done since the last time. Raises StoreError."""
+        view = self._look(keys.guard(keys.group_limit(self.group)) if self.group is not None else keys.GUARDS)
+        wanted, numbers = list[str](), dict[str, int]()
+        for key, item in view.snapshot.under(keys.GUARDS):
+            limit = key.removeprefix(keys.GUARDS)
+            with suppress(Corrupt):
+                seq = Guard.decode(key, item.value).seq
+                known = min(self._numbers.get(limit, 0), seq)
+                wanted += [keys.entry(limit, number) for number in range(max(known, seq - RING) + 1, seq + 1)]
+                numbers[limit] = seq
+        items: list[tuple[str, Item]] = []
+        for start in range(0, len(wanted), CHUNK):
+            piece = look(self.actor.store, wanted[start : start + CHUNK])
+            items += piece.snapshot.under(keys.ENTRIES)
+        self._numbers |= numbers  # not before all of it was read: what failed is read the next time
+        before = self._seen
+        rest = [event for event in self._rest(view) if event not in before]
+        return tuple(event for event in _in_order(_readable(items), rest) if self._wanted(event))
+
+    def _look(self, prefix: str) -> View:
+        """One snapshot with what is below the prefix, the holders and all notes that may be wanted."""
+        if self.node is None:
+            notes = [keys.NOTES]
+        else:  # a node's failures stand with the group that they halted
+            notes = [keys.notes_of_fleet(), keys.notes_of_node(self.node), keys.notes_of_group("")]
+        if self.node is None and self.group is not None:
+            notes = [keys.notes_of_fleet(), keys.notes_of_group(self.group)]
+        exact = [key for key in notes if not key.endswith("/")]
+        return look(self.actor.store, exact, [prefix, keys.OWNERS, *(key for key in notes if key.endswith("/"))])
+
+    def _rest(self, view: View) -> list[Event]:
+        """What stands in no ring; remembers it."""
+        rest = [*_of_notes(view), *_of_holders(view)]
+        self._seen = frozenset(rest)
+        return rest
+
+    def _wanted(self, event: Event) -> bool:
+        return (self.node is None or event.node == self.node) and (
+            self.group is None or (event.group in (self.group, "") and bool(event.group or not event.node))
+        )
 
 
 def audit(actor: Actor, group: str | None) -> Audit:
@@ -108,25 +161,34 @@ def _limits(actor: Actor, groups: Iterable[str]) -> list[str]:
     return sorted(found | {keys.group_limit(group) for group in groups})
 
 
-def _of_entries(view: View, prefix: str) -> Iterable[Event]:
-    """A node with several limits has an entry in each ring; the one of its group speaks for all."""
-    for key, item in view.snapshot.under(prefix):
-        try:
-            entry = Entry.decode(key, item.value)
-        except Corrupt:
-            continue  # the audit tells of it
-        limit = keys.entry_limit(key)
-        if entry.node and limit != keys.group_limit(entry.group):
-            continue
-        group = entry.group or limit.removeprefix(keys.group_limit(""))
-        yield Event(entry.at, entry.act, entry.by, group, entry.node, entry.host, entry.reason, entry)
+def _readable(items: Iterable[tuple[str, Item]]) -> list[tuple[str, Entry]]:
+    """Limits and their entries; what cannot be read the audit tells of."""
+    found = []
+    for key, item in items:
+        with suppress(Corrupt):
+            found.append((keys.entry_limit(key), Entry.decode(key, item.value)))
+    return found
 
 
-def _of_notes(view: View, wanted: Iterable[str]) -> Iterable[Event]:
-    every = dict(view.snapshot.under(keys.NOTES))
-    every.update({key: view.item(key) for key in wanted if view.item(key)})
+def _in_order(entries: Iterable[tuple[str, Entry]], rest: Iterable[Event]) -> list[Event]:
+    """By their times; those of one limit by their numbers, since each is of another host's clock.
+
+    A node with several limits has an entry in each ring; the one of its group speaks for all.
+    """
+    placed = [(event.at, 0, event) for event in rest]
+    latest: dict[str, datetime] = {}
+    for limit, entry in sorted(entries, key=lambda each: each[1].seq):
+        latest[limit] = max(latest.get(limit, entry.at), entry.at)
+        if not entry.node or limit == keys.group_limit(entry.group):
+            group = entry.group or limit.removeprefix(keys.group_limit(""))
+            event = Event(entry.at, entry.act, entry.by, group, entry.node, entry.host, entry.reason, entry)
+            placed.append((latest[limit], entry.seq, event))
+    return [event for _, _, event in sorted(placed, key=lambda each: each[:2])]
+
+
+def _of_notes(view: View) -> Iterable[Event]:
     own = keys.notes_of_group("")
-    for key, item in every.items():
+    for key, item in view.snapshot.under(keys.NOTES):
         try:
             notes = Notes.decode(key, item.value).notes
         except Corrupt:

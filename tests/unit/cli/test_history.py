@@ -1,6 +1,9 @@
 """`lockctl history` and `lockctl audit` on a real store."""
 
 from dataclasses import replace
+from datetime import UTC, datetime
+
+import pytest
 
 from locksmith.core import keys
 from locksmith.core.documents import Guard, NodeRecord
@@ -121,3 +124,20 @@ def test_following_shows_what_there_is_and_ends_with_the_time(lockctl: Lockctl, 
     fleet.slots(1, "web")
     assert "resized" in lockctl("history", "--follow", "--timeout", "1s").out
     assert lockctl("history", "--follow", "--timeout", "1s", "--json").document["event"]["act"] == "resized"
+
+
+@pytest.mark.parametrize("words", [(), ("--follow", "--timeout", "1s"), ("--last", "3")])
+def test_a_terminal_obeys_nothing_that_others_wrote(lockctl: Lockctl, fleet: Fleet, words: tuple[str, ...]) -> None:
+    evil = "\x1b]0;owned\x07\x9b2J\nfake line\u202e"
+    fleet.slots(1, "web")
+    limit = keys.group_limit("web")
+    entry = Entry(
+        seq=2, act=f"acquired{evil}", at=datetime.now(UTC), by=evil, count=1, slots=1, node="n", host=evil, group="web"
+    )
+    fleet.put(keys.entry(limit, 2), replace(entry, reason=evil, outcome=evil, check=evil, came_as=evil).encode())
+    operating.pause_group(fleet.actor, "web", evil, None)
+    out = lockctl("history", *words).out
+    assert "owned" in out
+    assert not {letter for letter in out if letter != "\n" and not letter.isprintable()}
+    assert not [line for line in out.splitlines() if line.startswith("fake")]
+    assert not {letter for letter in lockctl("audit").out if letter != "\n" and not letter.isprintable()}

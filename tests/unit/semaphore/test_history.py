@@ -10,15 +10,16 @@ from locksmith.core import keys
 from locksmith.core.admission import Patience
 from locksmith.core.documents import Guard, Holder, NodeRecord, Phase, Then
 from locksmith.core.history import NOTES, RING, Entry
-from locksmith.errors import StoreFull
+from locksmith.errors import StoreFull, Unavailable
 from locksmith.semaphore import operating, repair
 from locksmith.semaphore.actor import Actor, look
 from locksmith.semaphore.claiming import Claimed, claim
-from locksmith.semaphore.history import Audit, audit, history
+from locksmith.semaphore.history import Audit, Follower, audit, history
 from locksmith.semaphore.holding import Slot, arm, fail, mark, put_back, release, to_phase, verify
 from locksmith.semaphore.recovery import write_record
 from locksmith.semaphore.taking import force_unlock
 from locksmith.stores import Check, Put
+from tests.fakes.clock import VirtualClock
 from tests.fakes.faulty import Fault, Raise
 from tests.fakes.world import World
 
@@ -266,6 +267,71 @@ def test_an_older_agent_in_the_fleet(world: World, n1: Actor, slot: Slot):
     judged = audit(world.operator, None)
     assert [(finding.kind, finding.node) for finding in judged.findings] == [("unrecorded", "")]
     assert not judged.limits[0].whole
+
+
+def reads_of(world: World, actor: Actor) -> list[int]:
+    """How many keys each read of this actor answers, from now on."""
+    found: list[int] = []
+    store = world.faults(actor)
+    plain = store.read
+
+    def read(wanted=(), prefixes=()):
+        answer = plain(wanted, prefixes)
+        found.append(len(answer.items))
+        return answer
+
+    store.read = read
+    return found
+
+
+def test_following_reads_what_is_new_and_not_the_rings(world: World, n1: Actor, slot: Slot):
+    for number in range(200):
+        operating.set_max(world.operator, "web", 2 + number % 5)
+    world.clock.advance(1)
+    watcher = world.actor("carol@c")
+    follower = Follower(watcher, None, None)
+    assert len(follower.begin(None)) == 202
+    counted = reads_of(world, watcher)
+    assert follower.more() == ()
+    cycle(world, n1, slot)
+    world.clock.advance(1)
+    operating.pause_group(world.operator, "web", "storm", None)
+    world.clock.advance(1)
+    operating.set_max(world.operator, "db", 3)
+    assert [event.act for event in follower.more()] == ["released", "paused", "resized"]
+    assert follower.more() == ()
+    assert max(counted) < 10
+
+
+def test_following_misses_nothing_when_a_read_fails(world: World, n1: Actor, slot: Slot):
+    watcher = world.actor("carol@c")
+    follower = Follower(watcher, "web", None)
+    follower.begin(None)
+    release(n1, slot)
+    world.faults(watcher).plan_reads(None, Raise(Unavailable("away")))
+    with pytest.raises(Unavailable):
+        follower.more()
+    assert [event.act for event in follower.more()] == ["released"]
+
+
+def test_following_more_than_a_ring_shows_what_is_left_of_it(world: World):
+    operating.set_max(world.operator, "web", 1)
+    follower = Follower(world.operator, "web", None)
+    follower.begin(None)
+    for number in range(RING + 10):
+        operating.set_max(world.operator, "web", 2 + number % 5)
+    numbers = [event.entry.seq for event in follower.more() if event.entry is not None]
+    assert numbers == list(range(12, RING + 12))
+
+
+def test_the_changes_of_a_limit_stand_in_their_order_whatever_the_clocks_say(world: World, n1: Actor, slot: Slot):
+    """The one who gives back has a clock that is ahead of the clock of the one who takes."""
+    world.clock.advance(100)
+    release(n1, slot)
+    behind = Actor(world.memory.client(), VirtualClock(), world.random, "agent@n2", "n2")
+    world.holding(behind, "n2")
+    told = [(event.act, event.node) for event in history(world.operator, None, None, None) if event.entry is not None]
+    assert told == [("acquired", "n1"), ("released", "n1"), ("acquired", "n2")]
 
 
 def test_long_reasons_stand_in_nobodys_way(world: World, n1: Actor, slot: Slot):
