@@ -18,7 +18,7 @@ RING = 512
 NOTES = 48
 """So many notes a group, the fleet and each node keep."""
 AGE = timedelta(days=400)
-"""What is older is not shown, and goes with the next note or the next `lockctl fsck --repair`."""
+"""What is older is not shown. A note goes with the next one beside it, an entry when the ring comes round to it."""
 STEPS = 16
 """So many of the last phases a holder keeps."""
 TEXT = 400

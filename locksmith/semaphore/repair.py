@@ -223,7 +223,7 @@ def forget(actor: Actor, node: str) -> tuple[str, ...]:
     def step() -> Done[None] | Try[None]:
         records = [key for key, _ in look(actor.store, (), [keys.RECORDS]).snapshot.under(keys.RECORDS)]
         mine = [key for key in records if keys.record_node(key) == node]
-        wanted = [*mine, keys.hold(node), keys.request(node), keys.unlocked(node)]
+        wanted = [*mine, keys.hold(node), keys.request(node), keys.unlocked(node), keys.notes_of_node(node)]
         view = look(actor.store, [own, *wanted])
         current = held(view, node)
         if current is not None:

@@ -408,3 +408,11 @@ def test_a_forged_history_with_one_grant_too_many(world: World, n1: Actor, slot:
     judged = audit(world.operator, "web")
     assert judged.disproved
     assert [(finding.kind, finding.node) for finding in judged.findings] == [("exceeded", f"x{slots - 1}")]
+
+
+def test_a_node_that_is_forgotten_leaves_no_notes(world: World):
+    """Else nodes that come and go fill the store with the notes of those that are gone."""
+    operating.pause_node(world.operator, "n1", "fragile", None)
+    operating.resume_node(world.operator, "n1")
+    repair.forget(world.operator, "n1")
+    assert not [key for key in world.rows() if key.endswith("/n1")]

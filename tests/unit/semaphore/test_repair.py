@@ -238,6 +238,7 @@ class TestForget:
                 keys.record("old", "n1"),
                 keys.hold("n1"),
                 keys.request("n1"),
+                keys.notes_of_node("n1"),
                 keys.unlocked("n1"),
             ]
         )
