@@ -113,7 +113,7 @@ class NomadDrain:
             self._patience.wait(POLL)
 
     def _node(self, *, again: bool) -> dict[str, Any] | Trouble:
-        """The node's document. `again`: wait for an agent that is just starting."""
+        """The node's document. `again`: wait for an agent that is just starting, too; one that has trouble is waited for."""
         while True:
             name = self._given or self._own_id()
             found = name if isinstance(name, Trouble) else self._get(f"/v1/node/{quote(name)}")
@@ -122,7 +122,8 @@ class NomadDrain:
             problem = found if isinstance(found, Trouble) else Trouble("Nomad answers with no node", lasting=True)
             if problem.status == HTTPStatus.NOT_FOUND and again:
                 problem = Trouble(problem.reason, problem.status)  # it registers after the boot
-            if problem.lasting or not again or self._patience.over:
+            absent = problem.status == 0 and not again
+            if problem.lasting or absent or self._patience.over:
                 return problem
             self._patience.wait(POLL)
 

@@ -175,6 +175,14 @@ def test_errors_are_waited_for(nomad, make):
     assert isinstance(make().back(), Done)
 
 
+def test_servers_that_elect_a_leader_do_not_call_a_drain_off(nomad, make):
+    """For some seconds they answer everything with 500; an agent that is not there at all is told at once."""
+    nomad.fault("GET", 500, times=3, document="No cluster leader")
+    assert isinstance(make().drain(RULES), Done)
+    nomad.fault("GET", 500, times=1000)
+    assert "Nomad says 500" in make().drain(RULES).reason
+
+
 def test_back_waits_for_a_client_that_registers(nomad, make, clock):
     make().drain(RULES)
     nomad.registered = False
