@@ -14,9 +14,9 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, assert_never
 
 from locksmith.checks import Role
-from locksmith.config_checks import CHECK_KEYS, CheckSpec, check
+from locksmith.config_checks import CHECK_KEYS, CheckSpec, SessionsSpec, check
 from locksmith.config_files import ROOTS, gather
-from locksmith.config_flatcar import without_store
+from locksmith.config_flatcar import lock_left_out, without_store
 from locksmith.config_model import (
     AgentSettings,
     Config,
@@ -102,6 +102,8 @@ def load(
             f"no window lasts {format_duration(agent.time_needed)}, so this node would never reboot: "
             "shorten it, or lengthen a window",
         )
+    if problem := lock_left_out(config.agent.strategy, config.origin):
+        table("agent").fail("strategy", problem)
     return config
 
 
@@ -253,7 +255,11 @@ def _enabled(table: Table, known: Sequence[str]) -> Iterator[Table]:
 
 
 def _checks(table: Table, role: Role, environ: Mapping[str, str]) -> tuple[CheckSpec, ...]:
-    return tuple(check(entry, role, environ) for entry in _enabled(table, CHECK_KEYS))
+    specs = tuple(check(entry, role, environ) for entry in _enabled(table, CHECK_KEYS))
+    if len(people := [spec.name for spec in specs if isinstance(spec, SessionsSpec)]) > 1:
+        # Each would tell the same people, and their times could wait for each other for ever.
+        table.fail(people[1], f"one entry of kind sessions is enough, and {people[0]} is one: remove this one")
+    return specs
 
 
 def _notify(table: Table, environ: Mapping[str, str]) -> tuple[NotifySpec, ...]:

@@ -240,6 +240,9 @@ def read_update_conf(path: Path) -> dict[str, str]:
     return parse_environment_file(text)
 
 
+_STRATEGY_PLACES = (*(f"file:{path}" for path in FILES), "environment REBOOT_STRATEGY")
+
+
 def notices(origins: Mapping[str, str]) -> Iterator[str]:
     """What somebody who moves here from locksmith should hear at each start; `origins` are those of `Config.origin`."""
     places = (*(f"file:{path}" for path in FILES), "environment LOCKSMITHD_ENDPOINT")
@@ -250,9 +253,21 @@ def notices(origins: Mapping[str, str]) -> Iterator[str]:
         )
 
 
+def lock_left_out(strategy: str, origins: Mapping[str, str]) -> str | None:
+    """Why strategy reboot is not believed: update.conf says it, and somebody named a store elsewhere, surely to lock in it."""
+    if strategy != "reboot" or origins.get("agent.strategy") not in _STRATEGY_PLACES:
+        return None
+    if origins.get("store.url", "default") in ("default", *_STRATEGY_PLACES, "environment LOCKSMITHD_ENDPOINT"):
+        return None
+    return (
+        "comes from locksmith's REBOOT_STRATEGY and takes no slot, while the store is configured elsewhere: say in [agent] "
+        'which is meant, strategy = "lock" or strategy = "reboot"'
+    )
+
+
 def without_store(origins: Mapping[str, str]) -> str:
     """What to add to "no store is configured" on a host whose strategy comes from locksmith's variables; else nothing."""
-    if origins.get("agent.strategy") not in (*(f"file:{path}" for path in FILES), "environment REBOOT_STRATEGY"):
+    if origins.get("agent.strategy") not in _STRATEGY_PLACES:
         return ""
     return (
         "; or LOCKSMITHD_ENDPOINT: locksmith's default of 127.0.0.1 is not taken, since a node with an etcd of its own would "

@@ -30,6 +30,7 @@ from locksmith.assemble import open_store
 from locksmith.config_flatcar import notices
 from locksmith.config_model import Config, Listen
 from locksmith.core import events as ev
+from locksmith.core.durations import format_duration
 from locksmith.core.facts import Strategy
 from locksmith.core.ledger import Ledger, Stage
 from locksmith.core.states import Blocked, Conflicted, Failed, Queued, Releasing, Starting, Steady, Stuck, Unready
@@ -243,7 +244,9 @@ class Daemon:
         named = ", ".join(f"{provider.name} ({provider.kind})" for provider in body.providers) or "none"
         detected = " detected" if active.detect_updates else ""
         gates = ", ".join(gate.name for gate in body.gates) or "none, always open"
-        health = ", ".join(check.name for check in body.health) or f"proof of boot and {_seconds(policy.dwell)} dwell"
+        health = (
+            ", ".join(check.name for check in body.health) or f"proof of boot and {format_duration(policy.dwell)} dwell"
+        )
         log.info(
             "locksmithd %s: node %s, group %s, strategy %s, store %s, updates%s: %s, gates: %s, health: %s, reboot: %s",
             __version__, policy.home.node, policy.group, policy.strategy, policy.home.store, detected, named, gates, health,
@@ -380,38 +383,37 @@ class Daemon:
 
     def _apply_reload(self, loop: Loop, snapshot: Snapshot) -> None:
         """Between two steps. What touches the store or this node's name waits until no slot is held."""
-        loaded, policy = self._reload, snapshot.agent.policy
-        if loaded is None:
+        if (loaded := self._reload) is None:
             return
-        new = assemble_agent.policy(loaded, assemble_agent.node_name(loaded))
-        same = (new.home, new.group, new.limits) == (policy.home, policy.group, policy.limits)
-        if same and self._active is not None and loaded.store == self._active.store:
+        policy = snapshot.agent.policy
+        try:
+            new = assemble_agent.policy(loaded, assemble_agent.node_name(loaded))
+            same = (new.home, new.group, new.limits) == (policy.home, policy.group, policy.limits)
+            if same and self._active is not None and loaded.store == self._active.store:
+                self._reload = None
+                self._swap(loop, loaded, self._active)
+            elif self._left_for is not loaded and isinstance(snapshot.agent.state, _LEAVABLE):
+                self._left_for = loaded
+                log.info("the configuration was read again: starting anew with it")
+                loop.post(ev.StopAsked(going_down=False))
+        except LocksmithError as error:
             self._reload = None
-            try:
-                who = assemble_agent.machine(loaded)
-                body = assemble_agent.body(loaded, who, loop.body.actor.store)
-            except LocksmithError as error:
-                self._not_taken(error)
-                return
-            logs.setup(loaded.agent.log_format, loaded.agent.log_level)
-            logs.belong(who.node, loaded.node.group)
-            if self._announcer is not None and loaded.notify != self._active.notify:
-                self._announcer.replace(partial(assemble_notify.channels, loaded))
-            self._active = loaded
-            loop.swap(replace(body, journal=loop.body.journal))
-            log.info("the configuration was read again")
-        elif self._left_for is not loaded and isinstance(snapshot.agent.state, _LEAVABLE):
-            self._left_for = loaded
-            log.info("the configuration was read again: starting anew with it")
-            loop.post(ev.StopAsked(going_down=False))
+            self._not_taken(error)
+
+    def _swap(self, loop: Loop, loaded: Config, before: Config) -> None:
+        who = assemble_agent.machine(loaded)
+        body = assemble_agent.body(loaded, who, loop.body.actor.store)
+        logs.setup(loaded.agent.log_format, loaded.agent.log_level)
+        logs.belong(who.node, loaded.node.group)
+        if self._announcer is not None and loaded.notify != before.notify:
+            self._announcer.replace(partial(assemble_notify.channels, loaded))
+        self._active = loaded
+        loop.swap(replace(body, journal=loop.body.journal))
+        log.info("the configuration was read again")
 
 
 _LEAVABLE = (Steady, Blocked, Queued, Starting, Conflicted, Unready)
 """The states in which no slot is at stake: another store, name or group may be taken."""
-
-
-def _seconds(duration: timedelta) -> str:
-    return f"{duration.total_seconds():g} s"
 
 
 def _folder(path: Path, key: str) -> Path:

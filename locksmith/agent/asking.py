@@ -12,13 +12,34 @@ from locksmith.checks import Check, Occasion, Remembering, Stage
 from locksmith.checks.window import WindowCheck
 from locksmith.core.facts import Policy
 from locksmith.core.ledger import Owed
+from locksmith.core.needs import Answer as NeedAnswer
+from locksmith.core.needs import NeedUnknown
 from locksmith.core.states import Agent
 from locksmith.core.turn import passed_over, reason_now
-from locksmith.core.verdict import Answer, Open
+from locksmith.core.verdict import Answer, Open, Unknown, Verdict
 from locksmith.errors import Damaged
 from locksmith.hooks import HookContext
+from locksmith.updates import Provider
 
 log = logging.getLogger("locksmith.agent")
+
+
+def ask_providers(body: Body) -> tuple[NeedAnswer, ...]:
+    """What all update providers say. A fault in one of them is "nobody can say", and no more.
+
+    They are asked before a slot of an earlier boot is settled: a provider that raises must not keep it from that.
+    """
+    return tuple(_needs(provider) for provider in body.providers)
+
+
+def _needs(provider: Provider) -> NeedAnswer:
+    try:
+        return provider.ask()
+    except Exception as error:  # a bug, told with its place and survived: see ask_providers
+        log.exception("the update provider %s failed", provider.name)
+        return NeedUnknown(
+            provider.name, f"a fault of locksmith ({type(error).__name__}), see the log; please report it"
+        )
 
 
 def ask_gates(body: Body, agent: Agent, stage: Stage, *, courtesies: bool) -> tuple[Answer, ...]:
@@ -32,6 +53,14 @@ def ask_gates(body: Body, agent: Agent, stage: Stage, *, courtesies: bool) -> tu
 def ask_health(body: Body, agent: Agent) -> tuple[Answer, ...]:
     """What all health checks say."""
     return _ask(body, body.health, agent, "health")
+
+
+def _verdict(check: Check, occasion: Occasion) -> Verdict:
+    try:
+        return check.ask(occasion)
+    except Exception as error:  # a bug, told with its place and survived: as with providers
+        log.exception("the check %s failed", check.name)
+        return Unknown(f"a fault of locksmith ({type(error).__name__}), see the log; please report it")
 
 
 def remember(body: Body, owed: Owed) -> None:
@@ -72,7 +101,7 @@ def _ask(body: Body, checks: Sequence[Check], agent: Agent, stage: Stage) -> tup
             stage,
             owed.nonce if owed is not None else "",
         )
-        verdict = check.ask(occasion)
+        verdict = _verdict(check, occasion)
         kind = check.kind
         if isinstance(check, WindowCheck) and not isinstance(verdict, Open):
             kind = check.blocked_by(occasion)

@@ -7,10 +7,12 @@ import logging
 import socket
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
 
+from locksmith.agent.asking import ask_providers
 from locksmith.agent.loop import Loop
 from locksmith.core import events as ev
 from locksmith.errors import ConfigError
@@ -59,6 +61,10 @@ class Feeders:
         """End; the threads follow within their waits."""
         self._stop.set()
         self._now.set()
+        # A last poke, so that its thread sees the end now and closes the socket.
+        with suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as waker:
+            waker.setblocking(False)
+            waker.sendto(b"end", str(self._path))
         self._path.unlink(missing_ok=True)
 
     def _supervise(self, name: str, run: Callable[[], None]) -> None:
@@ -85,7 +91,7 @@ class Feeders:
             if self._stop.is_set():
                 return
             self._now.clear()
-            self._loop.post(ev.ProvidersAnswered(tuple(provider.ask() for provider in self._loop.body.providers)))
+            self._loop.post(ev.ProvidersAnswered(ask_providers(self._loop.body)))
 
     def _signals(self, provider: Signalling) -> None:
         """Have the providers asked when this one says that something changed; many signals in a row count as one."""
@@ -111,5 +117,7 @@ class Feeders:
                 channel.recv(64)
             except TimeoutError:
                 continue
-            self._now.set()
-            self._loop.post(ev.Poke())
+            if not self._stop.is_set():
+                self._now.set()
+                self._loop.post(ev.Poke())
+        channel.close()

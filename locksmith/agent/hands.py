@@ -12,7 +12,7 @@ from datetime import timedelta
 from typing import Any, assert_never, cast
 
 from locksmith import __version__
-from locksmith.agent.asking import ask_gates, ask_health, hook_context, remember
+from locksmith.agent.asking import ask_gates, ask_health, ask_providers, hook_context, remember
 from locksmith.agent.body import Body
 from locksmith.agent.facts import attempt_of_owed, found_event, outcome_of, restored_holder, slot_fact, slot_of_owed
 from locksmith.agent.watching import Keeps, Post, Stops, Threads, Watching
@@ -99,7 +99,7 @@ class Hands:
             case do.WatchHolder() | do.MarkPhase() | do.MarkFailed() | do.Arm() | do.Release():
                 return self._about_the_slot(agent, effect)
             case do.AskProviders():
-                return ev.ProvidersAnswered(tuple(provider.ask() for provider in body.providers))
+                return ev.ProvidersAnswered(ask_providers(body))
             case do.AskGates(stage, courtesies):
                 answers = ask_gates(body, agent, cast("CheckStage", stage), courtesies=courtesies)
                 return ev.GatesAnswered(stage, answers, courtesies)
@@ -303,6 +303,8 @@ class Hands:
             return ev.HooksListed(stage, self.body.hooks.names(Stage(stage)))
         except Damaged as error:
             # A folder that cannot be read is a hook that failed: its content is unknown.
+            if stage == Stage.UNDO:
+                log.warning("hooks: nothing of the drain is taken back: %s", error)
             return ev.HookEnded(stage, f"{stage}.d", str(error))
 
     def _run_hook(self, stage: str, name: str, owed: Owed | None, number: int) -> ev.Event:

@@ -24,6 +24,7 @@ from pathlib import Path
 from locksmith.host.outcome import Finished, describe, printable
 from locksmith.host.process import run
 from locksmith.updates import Answer, Need, NeedUnknown, NotNeeded
+from locksmith.updates.boot_loader import Boots, Untold, next_kernel
 from locksmith.updates.fingerprint import fingerprint
 from locksmith.updates.kernel_versions import is_newer
 
@@ -120,6 +121,8 @@ class Needrestart:
                     f"kernel {current} runs and only older ones are installed ({expected}): needrestart does not know "
                     "which boots next"
                 )
+            case "3" if current and expected and self._held(current):
+                return None  # a reboot would bring the same kernel again
             case "3" if current and expected and current != expected:
                 return _Pending(f"kernel {expected}", ("kernel", expected), expected)
             case "0":
@@ -128,6 +131,14 @@ class Needrestart:
                 return (
                     f"needrestart's answer makes no sense (KSTA {state}, KCUR {current or '-'}, KEXP {expected or '-'})"
                 )
+
+    def _held(self, current: str) -> bool:
+        """Whether the boot loader is told to start the running kernel again, whatever newer one is installed."""
+        match next_kernel(self._boot.parent):
+            case Boots(release):
+                return release == current
+            case Untold():
+                return False
 
     def _ucode(self, said: dict[str, str]) -> _Found:
         """In a virtual machine there is no line, and so nothing to do."""

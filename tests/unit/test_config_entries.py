@@ -295,6 +295,7 @@ REFUSED = [
     ('[hooks.each.a]\nforce_after = "1m"', 'write on_failure = "force" beside it'),
     ("[hooks.each.a]\nretries = 1", "unknown key"),
     ('[agent]\nallow_coordinators = "zincati"', 'write allow_coordinators = ["one", "other"]'),
+    ('[gates.a]\nkind = "sessions"\n[gates.b]\nkind = "sessions"', "one entry of kind sessions is enough, and a is one"),
     ('[reboot]\nmethod = "kexecc"', "did you mean 'kexec'"),
     ('[reboot]\ninhibitors = "ask"', "unknown word 'ask'"),
 ]  # fmt: skip

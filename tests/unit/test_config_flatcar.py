@@ -327,3 +327,20 @@ def test_whoever_takes_over_the_endpoints_hears_of_the_old_lock():
     assert len(list(notices({"store.url": "environment LOCKSMITHD_ENDPOINT"}))) == 1
     assert not list(notices({"store.url": "file:/etc/locksmith/locksmith.toml"}))
     assert not list(notices({}))
+
+
+@pytest.mark.parametrize("stronger", ["", '[agent]\nstrategy = "reboot"\n', '[agent]\nstrategy = "lock"\n'])
+def test_who_names_a_store_is_not_left_without_the_lock_by_an_old_line(tmp_path, stronger):
+    """REBOOT_STRATEGY=reboot of old, and a store in locksmith.toml: one of both is meant, and it must be said which."""
+    root = tmp_path / "etc"
+    root.mkdir()
+    (root / "locksmith.toml").write_text(f'[store]\nurl = "sqlite:///var/lib/x/store.db"\n{stronger}')
+    environ = {"REBOOT_STRATEGY": "reboot"}
+    if stronger:
+        assert load(environ=environ, roots=(root,)).agent.strategy in stronger
+    else:
+        with pytest.raises(ConfigError, match="takes no slot, while the store is configured elsewhere"):
+            load(environ=environ, roots=(root,))
+    assert (
+        load(environ={**environ, "LOCKSMITHD_ENDPOINT": "http://127.0.0.1:2379"}, roots=()).agent.strategy == "reboot"
+    )

@@ -1,5 +1,6 @@
 """What brings events from outside: the poll of the providers, and the poke."""
 
+import gc
 import queue
 import shutil
 import socket
@@ -153,21 +154,35 @@ def test_after_the_end_nobody_listens(tmp_path, run_dir):
 
 
 class Dying(FakeProvider):
-    """Dies so often, and answers then."""
+    """Its feeder dies so often, and hears a signal then."""
 
     deaths = 0
+    waits = 0
 
-    def ask(self):
-        self.asked += 1
-        if self.asked <= self.deaths:
-            raise RuntimeError(f"bug {self.asked}")
-        return self.answer
+    def wait(self, limit: timedelta) -> bool:
+        self.waits += 1
+        if self.waits <= self.deaths:
+            raise RuntimeError(f"bug {self.waits}")
+        return True
+
+
+def test_nothing_is_left_open_at_the_end(tmp_path, run_dir):
+    """A socket left to the garbage collector would be a warning, and so a failure, in whatever runs then."""
+    site = Site(tmp_path, run_dir, NEVER)
+    others = set(threading.enumerate())
+    site.feeders.start()
+    [thread] = [each for each in threading.enumerate() if each.name == "poke" and each not in others]
+    site.feeders.stop()
+    thread.join(WAIT)
+    assert not thread.is_alive()
+    assert site.loop.inbox.empty()
+    gc.collect()
 
 
 def test_a_feeder_that_dies_is_started_again(tmp_path, run_dir, sites, caplog):
     provider = Dying(NEED)
     provider.deaths = DEATHS - 1
-    sites.append(site := Site(tmp_path, run_dir, timedelta(milliseconds=1), providers=[provider]))
+    sites.append(site := Site(tmp_path, run_dir, NEVER, providers=[provider]))
     site.feeders.start()
     assert isinstance(site.next(), ev.ProvidersAnswered)
     assert site.feeders.deaths == DEATHS - 1
@@ -178,7 +193,7 @@ def test_a_feeder_that_dies_is_started_again(tmp_path, run_dir, sites, caplog):
 def test_a_feeder_that_keeps_dying_ends_the_process_with_its_reason(tmp_path, run_dir, sites):
     provider = Dying(NEED)
     provider.deaths = 10**9
-    sites.append(site := Site(tmp_path, run_dir, timedelta(milliseconds=1), providers=[provider]))
+    sites.append(site := Site(tmp_path, run_dir, NEVER, providers=[provider]))
     site.feeders.start()
     assert site.next() == ev.Poke()
     assert str(site.loop.crash) == f"bug {DEATHS}"

@@ -16,7 +16,7 @@ from locksmith.core.documents import NodeRecord, Phase
 from locksmith.core.effects import Effect
 from locksmith.core.facts import SlotFact
 from locksmith.core.ledger import Owed, Stage
-from locksmith.core.needs import NotNeeded
+from locksmith.core.needs import NeedUnknown, NotNeeded
 from locksmith.core.states import Agent, Steady
 from locksmith.core.telling import Telling
 from locksmith.core.verdict import Answer, Closed, Open, Unknown
@@ -410,6 +410,39 @@ def test_all_providers_are_asked(tmp_path):
     providers = [FakeProvider(NEED), FakeProvider(NotNeeded("apt", "v3"), "apt")]
     bench = Bench(tmp_path, providers=providers)
     assert bench.do(do.AskProviders()) == ev.ProvidersAnswered((NEED, NotNeeded("apt", "v3")))
+
+
+class Faulty:
+    """Has a bug."""
+
+    name, kind = "odd", "gate"
+
+    def ask(self, *_):
+        raise RuntimeError("a bug")
+
+
+def test_a_fault_in_one_provider_is_unknown_and_no_more(tmp_path, caplog):
+    bench = Bench(tmp_path, providers=[Faulty(), FakeProvider(NEED)])
+    event = bench.do(do.AskProviders())
+    assert isinstance(event, ev.ProvidersAnswered)
+    odd, other = event.answers
+    assert isinstance(odd, NeedUnknown)
+    assert "a fault of locksmith (RuntimeError)" in odd.reason
+    assert other == NEED
+    assert "a bug" in caplog.text
+
+
+def test_a_fault_in_one_check_is_unknown_and_no_more(tmp_path):
+    bench = Bench(tmp_path, gates=[Faulty()], health=[Faulty()])
+    for event in (bench.do(do.AskGates("queue")), bench.do(do.AskHealth())):
+        assert isinstance(event, ev.GatesAnswered | ev.HealthAnswered)
+        assert isinstance(event.answers[0].verdict, Unknown)
+
+
+def test_an_undo_folder_that_cannot_be_read_is_told(tmp_path, caplog):
+    bench = Bench(tmp_path, hooks=FakeHooks(unreadable={"undo"}))
+    bench.do(do.ListHooks("undo"), owed())
+    assert "nothing of the drain is taken back" in caplog.text
 
 
 def test_gates_are_asked_with_what_is_wanted(tmp_path):

@@ -335,11 +335,11 @@ def test_a_life_takes_a_slot_and_gives_it_back_when_it_is_stopped(tmp_path, live
 def test_what_breaks_the_worker_ends_the_life_with_its_reason(tmp_path, lives):
     bug = RuntimeError("a bug")
 
-    class Broken(FakeProvider):
-        def ask(self):
+    class Broken(list):
+        def __iter__(self):
             raise bug
 
-    lives.append(life := Life(tmp_path, providers=[Broken()]))
+    lives.append(life := Life(tmp_path, providers=Broken()))
     life.end()
     assert life.error is bug
 

@@ -193,3 +193,19 @@ def test_no_output_makes_it_raise_and_a_need_is_never_without_words(lines, garba
         assert set(answer.fingerprint) <= set(string.hexdigits)
     if isinstance(answer, NotNeeded):
         assert ("KSTA", "1") in lines
+
+
+def test_a_kernel_that_the_boot_loader_will_not_start_is_no_need(tmp_path, boot):
+    """GRUB_DEFAULT holds the old one: a reboot would bring it again, and look like a rollback."""
+    grub = boot / "grub"
+    grub.mkdir()
+    menu = "set default=\"0\"\nmenuentry 'held' {\n  linux /boot/vmlinuz-%s root=/dev/vda1 ro\n}\n"
+    said = "NEEDRESTART-VER: 3.6\\nNEEDRESTART-KCUR: 6.1.0-27-amd64\\nNEEDRESTART-KEXP: 6.1.0-28-amd64\\nNEEDRESTART-KSTA: 3\\n"
+    for release in ("6.1.0-27-amd64", "6.1.0-28-amd64"):
+        (boot / f"vmlinuz-{release}").touch()
+    (grub / "grub.cfg").write_text(menu % "6.1.0-27-amd64")
+    assert ask(f"printf '{said}'", boot) == NotNeeded("nr", "6.1.0-27-amd64")
+    (grub / "grub.cfg").write_text(menu % "6.1.0-28-amd64")
+    answer = ask(f"printf '{said}'", boot)
+    assert isinstance(answer, Need)
+    assert answer.target == "6.1.0-28-amd64"
