@@ -168,21 +168,23 @@ def _json(event: "Event") -> dict[str, Any]:
         "came_as": entry.came_as,
         "held": entry.count,
         "slots": entry.slots,
-        "phases": [{"phase": phase, "seconds": span.total_seconds()} for phase, span in _phases(event)],
+        "phases": [{"phase": phase, "duration_seconds": span.total_seconds()} for phase, span in _phases(event)],
     }
 
 
 @click.command(cls=Subject)
+@click.option("--since", type=SINCE, metavar="TIME", help="Tell only what was found of then and later, or 2h30m ago.")
 @click.pass_obj
-def audit(given: Given) -> None:
+def audit(given: Given, since: datetime | None) -> None:
     """Replay the history and prove, or disprove, that no limit was ever exceeded; with --group, of that group only.
 
-    Exit 1 when something is wrong; what the history has forgotten is told, and is no error.
+    Exit 1 when something is wrong, also when it was long ago: --since passes over what was explained before.
+    What the history has forgotten is told, and is no error.
     """
     from locksmith.semaphore.history import audit as examine
 
     with Call.short(given) as call:
-        report = examine(call.actor, call.group if call.group_is_explicit else None)
+        report = examine(call.actor, call.group if call.group_is_explicit else None, since)
         wrong = sum(finding.disproves for finding in report.findings)
         error = Damaged(f"{wrong} found that {'is' if wrong == 1 else 'are'} wrong") if report.disproved else None
         if call.out.json:

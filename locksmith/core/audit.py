@@ -14,6 +14,7 @@ from datetime import datetime
 from typing import Literal
 
 from locksmith.core.documents import Guard, NodeRecord
+from locksmith.core.durations import parse_rfc3339
 from locksmith.core.history import ACTS, GRANTS, RETURNS, RING, Entry
 
 Kind = Literal["exceeded", "impossible", "miscounted", "unrecorded", "gap", "unsanctioned"]
@@ -109,7 +110,16 @@ def unsanctioned(node: str, record: NodeRecord) -> Finding | None:
     if not times:
         return None
     text = f"{record.host or node} rebooted {times} time{'s' if times != 1 else ''} without an armed slot"
-    return Finding("unsanctioned", f"group/{record.group}", text, node=node)
+    return Finding("unsanctioned", f"group/{record.group}", text, _last_unsanctioned(record), node)
+
+
+def _last_unsanctioned(record: NodeRecord) -> datetime | None:
+    """When; None when the last reboot was another one."""
+    last = record.last_reboot or {}
+    try:
+        return parse_rfc3339(str(last.get("at"))) if last.get("result") == "unsanctioned" else None
+    except ValueError:
+        return None
 
 
 def _end(

@@ -117,9 +117,10 @@ class Follower:
         )
 
 
-def audit(actor: Actor, group: str | None) -> Audit:
+def audit(actor: Actor, group: str | None, since: datetime | None = None) -> Audit:
     """Replay the history of a group's limit, or of all limits. Raises Corrupt when a guard or holder cannot be read, StoreError.
 
+    With `since` only what was found of that time and later is told: what is older was looked at and explained before.
     Each limit in a snapshot of its own, with all holders in it: entries, guard and holders belong to one instant.
     """
     prefix = keys.records(group) if group is not None else keys.RECORDS
@@ -136,7 +137,10 @@ def audit(actor: Actor, group: str | None) -> Audit:
     replays = [_replayed(actor, limit) for limit in limits]
     unasked = [found for node, record in records if (found := unsanctioned(node, record))]
     shown = tuple(each for each in replays if group is not None or each.entries or each.findings or each.guarded)
-    return Audit(shown, (*(finding for each in shown for finding in each.findings), *unread, *unasked))
+    findings = (*(finding for each in shown for finding in each.findings), *unread, *unasked)
+    if since is not None:
+        findings = tuple(finding for finding in findings if finding.at is not None and finding.at >= since)
+    return Audit(shown, findings)
 
 
 def _replayed(actor: Actor, limit: str) -> Replay:

@@ -114,10 +114,16 @@ def test_reboots_that_nobody_sanctioned(lockctl: Lockctl, fleet: Fleet) -> None:
     key = keys.record("web", node_id(1))
     record = look(fleet.store, [key]).document(key, NodeRecord)
     assert record is not None
-    fleet.put(key, replace(record, reboots={"unsanctioned": 1}, gen="x").encode())
+    last = {"at": "2026-01-02T03:04:05Z", "result": "unsanctioned"}
+    fleet.put(key, replace(record, reboots={"unsanctioned": 1}, last_reboot=last, gen="x").encode())
     answer = lockctl("audit")
     assert answer.code == 1
     assert "n1 rebooted 1 time without an armed slot" in answer.out
+    assert lockctl("audit", "--since", "2026-01-01T00:00:00Z").code == 1
+    assert lockctl("audit", "--since", "2026-01-03T00:00:00Z").code == 0, "it was explained before"
+    healthy = {"at": "2026-01-05T03:04:05Z", "result": "healthy"}
+    fleet.put(key, replace(record, reboots={"unsanctioned": 1}, last_reboot=healthy, gen="y").encode())
+    assert lockctl("audit", "--json").document["findings"][0]["at"] is None
 
 
 def test_following_shows_what_there_is_and_ends_with_the_time(lockctl: Lockctl, fleet: Fleet) -> None:
