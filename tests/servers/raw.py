@@ -38,6 +38,8 @@ def routing(answers: Mapping[str, bytes], heard: list[bytes] | None = None) -> S
 
     def serve(peer: socket.socket) -> None:
         request = peer.recv(65536)
+        if not request:
+            return  # who connected has gone before it asked, its time being over
         if heard is not None:
             heard.append(request)
         path = request.split(b" ")[1].split(b"?")[0].decode()
@@ -59,11 +61,13 @@ def listening(listener: socket.socket, serve: Serve, context: ssl.SSLContext | N
         with contextlib.suppress(OSError):
             while True:
                 peer, _ = listener.accept()
-                with contextlib.suppress(OSError):
-                    if context is not None:
-                        peer = context.wrap_socket(peer, server_side=True)
-                    serve(peer)
-                peer.close()
+                try:
+                    with contextlib.suppress(OSError):
+                        if context is not None:
+                            peer = context.wrap_socket(peer, server_side=True)
+                        serve(peer)
+                finally:
+                    peer.close()
 
     thread = threading.Thread(target=run, daemon=True)
     thread.start()

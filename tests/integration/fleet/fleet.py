@@ -25,6 +25,9 @@ _POLL = 0.05
 _REPORTED = 4
 """Hosts whose logs are printed on a failure, at most."""
 
+PATIENT = frozenset({"why", "status", "nodes", "groups", "fsck", "audit", "history", "set-max", "pause", "resume"})
+"""Commands that wait for nobody but the store."""
+
 
 @dataclass(frozen=True, slots=True)
 class Hardware:
@@ -121,7 +124,9 @@ class Fleet:
     def ctl(self, *words: str, code: int = 0) -> str:
         """Run lockctl for the fleet's group from nowhere in particular; what it prints. Fails on another exit code."""
         group = [] if "--fleet" in words else ["--group", self.ways.group]
-        done = lockctl("--store", self.raw.url, *group, *words)
+        # Where time is not the point a busy machine may take longer than people would wait.
+        patience = ["--timeout", "100s"] if PATIENT & {*words} and "--timeout" not in words else []
+        done = lockctl("--store", self.raw.url, *group, *words, *patience)
         assert done.returncode == code, f"lockctl {' '.join(words)}: {done.returncode}\n{done.stdout}{done.stderr}"
         return done.stdout
 
