@@ -86,10 +86,13 @@ def go_through_it(fleet: Fleet, raw: EtcdRaw | ConsulRaw, roads: Roads) -> None:
     starts = [place for place, line in enumerate(said[armed.name]) if "info: locksmithd" in line]
     assert len(starts) == 1
     said[armed.name] = said[armed.name][starts[0] :]
-    # Two steps at most, and one line that the store is away, which is not repeated while it stays so.
+    # Two steps at most, a registry entry of unknown fate, and one line that the store is away, which is not repeated
+    # while it stays so; and no line twice.
     away = {name: [line for line in words if "warning: the store is away: " in line] for name, words in said.items()}
     assert {name: words for name, words in away.items() if len(words) > 1} == {}
-    assert {name: words for name, words in said.items() if len(words) > 3 + (name == armed.name)} == {}
+    assert {name: words for name, words in said.items() if len(words) > 4 + (name == armed.name)} == {}
+    told = {name: [line.partition(" ")[2] for line in words] for name, words in said.items()}
+    assert {name: words for name, words in told.items() if len(words) != len(set(words))} == {}
     assert said[idle.name] == []
 
     first = [tuple(round(at, 1) for at in instants[:5]) for instants in knocks]
