@@ -87,9 +87,13 @@ class ServerProcess:
             self._frozen = False
 
     def freeze(self) -> None:
-        """SIGSTOP: connections stay open and nothing answers."""
+        """SIGSTOP: connections stay open and nothing answers, from when this returns.
+
+        The signal only asks: a thread on another processor runs on until it next enters the kernel, and may answer by then.
+        """
         self._signal(signal.SIGSTOP)
         self._frozen = True
+        wait_until(lambda: not self.pid or _stopped(self.pid), f"{self.command[0]} does not stop", self.tail)
 
     def thaw(self) -> None:
         """SIGCONT."""
@@ -123,6 +127,14 @@ class ServerProcess:
         with self.log.open("rb") as log:
             log.seek(max(0, self.log.stat().st_size - 4096))
             return log.read().decode(errors="replace")
+
+
+def _stopped(pid: int) -> bool:
+    """Whether every thread stands still (proc_pid_stat(5): the state follows the name in brackets)."""
+    with contextlib.suppress(OSError):  # a thread, or all of it, ended meanwhile
+        stats = [file.read_text() for file in Path(f"/proc/{pid}/task").glob("*/stat")]
+        return all(stat.rpartition(")")[2].split()[0] in "TtZX" for stat in stats)
+    return False
 
 
 def wait_until(ready: Callable[[], bool], what: str, details: Callable[[], str] = str, timeout: float = 30) -> None:
