@@ -8,7 +8,8 @@ session ids.
 
 import threading
 import time
-from collections.abc import Sequence
+from bisect import bisect_left, insort
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Self
@@ -35,28 +36,70 @@ _EXPIRY_POLL = 0.05
 
 @dataclass(slots=True)
 class MemoryState:
-    """What the clients of one store share. `changed` guards everything else."""
+    """What the clients of one store share. `changed` guards everything else; call the rest with it held.
+
+    What is read is found without looking at all keys, so that a simulated fleet may have hundreds of thousands of them.
+    """
 
     clock: Clock = _SYSTEM_CLOCK
     items: dict[str, Item] = field(default_factory=dict)
+    order: list[str] = field(default_factory=list)
+    """The keys of `items`, sorted."""
     expiries: dict[str, float] = field(default_factory=dict)
     """Boot-time seconds at which each live session ends."""
+    ephemeral: dict[str, set[str]] = field(default_factory=dict)
+    """The keys of each live session that has some."""
+    next_sweep: float = 0.0
+    """No session ends before this second of the boot-time clock."""
     revision: int = 0
     sessions_opened: int = 0
     changed: threading.Condition = field(default_factory=threading.Condition)
 
     def sweep(self) -> None:
-        """Drop sessions whose time is over, and their keys. Call with `changed` held."""
+        """Drop sessions whose time is over, and their keys."""
         now = self.clock.boottime()
+        if now < self.next_sweep:
+            return
         for session in [session for session, expiry in self.expiries.items() if expiry <= now]:
             self.drop(session)
+        self.next_sweep = min(self.expiries.values(), default=float("inf"))
+
+    def extend(self, session: str, ttl: float) -> None:
+        """Begin a session, or let it live on, for so many seconds from now."""
+        self.expiries[session] = self.clock.boottime() + ttl
+        self.next_sweep = min(self.next_sweep, self.expiries[session])
 
     def drop(self, session: str) -> None:
-        """End a session. Call with `changed` held."""
+        """End a session."""
         self.expiries.pop(session, None)
-        for key in [key for key, item in self.items.items() if item.session == session]:
-            del self.items[key]
+        for key in sorted(self.ephemeral.pop(session, ())):
+            self.remove(key)
         self.changed.notify_all()
+
+    def under(self, prefix: str) -> Iterator[tuple[str, Item]]:
+        """The keys that start with the prefix, in order."""
+        for place in range(bisect_left(self.order, prefix), len(self.order)):
+            key = self.order[place]
+            if not key.startswith(prefix):
+                return
+            yield key, self.items[key]
+
+    def put(self, key: str, item: Item) -> None:
+        """Write a key."""
+        if key not in self.items:
+            insort(self.order, key)
+        self.items[key] = item
+        if item.session is not None:
+            self.ephemeral.setdefault(item.session, set()).add(key)
+
+    def remove(self, key: str) -> None:
+        """Delete a key, if it is there."""
+        item = self.items.pop(key, None)
+        if item is None:
+            return
+        del self.order[bisect_left(self.order, key)]
+        if item.session is not None:
+            self.ephemeral.get(item.session, set()).discard(key)
 
 
 class MemoryStore:
@@ -81,9 +124,9 @@ class MemoryStore:
         with self._state.changed:
             self._ready()
             items = self._state.items
-            wanted = tuple(self._prefix + prefix for prefix in prefixes)
-            found = {key: item for key, item in items.items() if key.startswith(wanted)} if wanted else {}
-            found |= {full: items[full] for key in keys if (full := self._prefix + key) in items}
+            found = {full: items[full] for key in keys if (full := self._prefix + key) in items}
+            for prefix in prefixes:
+                found.update(self._state.under(self._prefix + prefix))
         return Snapshot({key.removeprefix(self._prefix): item for key, item in found.items()})
 
     def probe(self, key: str) -> None:
@@ -95,7 +138,6 @@ class MemoryStore:
         validate_commit(checks, puts, deletes)
         with self._state.changed:
             self._ready()
-            items = self._state.items
             if stale := [check.key for check in checks if self._item(check.key).mod != check.mod]:
                 raise Conflict(f"changed since it was read: {', '.join(stale)}")
             if lost := {put.session for put in puts if put.session} - set(self._state.expiries):
@@ -106,9 +148,9 @@ class MemoryStore:
             revision = self._state.revision
             for put in puts:
                 create = self._item(put.key).create or revision
-                items[self._prefix + put.key] = Item(bytes(put.value), revision, create, put.session)
+                self._state.put(self._prefix + put.key, Item(bytes(put.value), revision, create, put.session))
             for key in deletes:
-                items.pop(self._prefix + key, None)
+                self._state.remove(self._prefix + key)
             self._state.changed.notify_all()
         return revision if puts else None
 
@@ -135,7 +177,7 @@ class MemoryStore:
             self._ready()
             self._state.sessions_opened += 1
             name = f"session-{self._state.sessions_opened}"
-            self._state.expiries[name] = self._state.clock.boottime() + ttl.total_seconds()
+            self._state.extend(name, ttl.total_seconds())
         return MemorySession(self._state, name, ttl)
 
     def prepare(self) -> None:
@@ -174,7 +216,7 @@ class MemorySession:
             self.state.sweep()
             if self.id not in self.state.expiries:
                 raise SessionLost(f"the session {self.id} has ended")
-            self.state.expiries[self.id] = self.state.clock.boottime() + self.ttl.total_seconds()
+            self.state.extend(self.id, self.ttl.total_seconds())
 
     def end(self) -> None:
         """See Session."""
