@@ -5,6 +5,8 @@ UTC with microseconds, since a document is compared by its bytes only by people.
 """
 
 import json
+import math
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime
@@ -18,6 +20,9 @@ FORMAT = 1
 """The major format this code writes and reads."""
 LEVEL = 1
 """What this code understands of restrictions: documents with a higher `min_claim` bar it from claiming and arming."""
+
+_DEEPEST = 64
+_HALF = re.compile(r"\\u[dD][89A-Fa-f]")
 
 T = TypeVar("T")
 
@@ -43,10 +48,7 @@ class Document:
     def decode(cls, key: str, value: bytes) -> Self:
         """Read a document. Raises Corrupt, naming the key."""
         try:
-            raw = json.loads(value)
-            if not isinstance(raw, dict):
-                raise TypeError("not an object")
-            return from_json(cls, raw)
+            return from_json(cls, _parsed(value))
         except (ValueError, TypeError, KeyError, RecursionError) as error:
             what = cls.__name__.lower()
             raise Corrupt(
@@ -110,6 +112,38 @@ def from_json(cls: type[T], raw: Mapping[str, Any]) -> T:
     return cls(**known)
 
 
+def _parsed(value: bytes) -> dict[str, Any]:
+    """The object in the bytes. Raises ValueError, TypeError and RecursionError, for what we could not write again too."""
+    text = value.decode("utf-8-sig")
+    raw = json.loads(text, parse_constant=_finite, parse_float=_finite)
+    if not isinstance(raw, dict):
+        raise TypeError("not an object")
+    if _HALF.search(text):
+        # Half a character of UTF-16 is none by itself; whole pairs have become one each.
+        json.dumps(raw, ensure_ascii=False).encode()
+    if text.count("[") + text.count("{") > _DEEPEST:
+        _shallow(raw)
+    return raw
+
+
+def _finite(number: str) -> float:
+    """JSON has no infinity, and what becomes one here could not be read again."""
+    if not math.isfinite(found := float(number)):
+        raise ValueError(f"{number[:20]} is no number")
+    return found
+
+
+def _shallow(raw: Any) -> None:
+    """What is written is encoded further down the stack than it was decoded, so not as deep as Python can just read."""
+    level = [raw]
+    for _ in range(_DEEPEST):
+        inner = (each.values() if isinstance(each, dict) else each for each in level)
+        level = [each for some in inner for each in some if isinstance(each, dict | list)]
+        if not level:
+            return
+    raise ValueError("nested too deeply")
+
+
 def _value(hint: Any, raw: Any, name: str) -> Any:
     origin, args = get_origin(hint), get_args(hint)
     if origin in (Union, UnionType):
@@ -120,6 +154,10 @@ def _value(hint: Any, raw: Any, name: str) -> Any:
         moment = datetime.fromisoformat(raw)
         if moment.tzinfo is None:
             raise ValueError(f"{name}: a time without a zone")
+        try:
+            moment.astimezone(UTC)
+        except OverflowError as error:
+            raise ValueError(f"{name}: a time outside of the years 1 to 9999") from error
         return moment
     if origin is tuple and isinstance(raw, list):
         return tuple(_value(args[0], item, name) for item in raw)
@@ -128,7 +166,10 @@ def _value(hint: Any, raw: Any, name: str) -> Any:
     if hasattr(hint, "__dataclass_fields__") and isinstance(raw, dict):
         return from_json(hint, raw)
     if hint is float and isinstance(raw, int) and not isinstance(raw, bool):
-        return float(raw)
+        try:
+            return float(raw)
+        except OverflowError as error:
+            raise ValueError(f"{name}: too large") from error
     if hint is Any or (
         isinstance(hint, type) and isinstance(raw, hint) and (hint is bool or not isinstance(raw, bool))
     ):
