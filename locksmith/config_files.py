@@ -38,6 +38,8 @@ OPTIONS = {"store.url": "--store", "node.group": "--group", "gateway.metrics_lis
 
 _SECRET_VARIABLES = ("LOCKSMITH_STORE_PASSWORD", "LOCKSMITH_STORE_TOKEN")
 _SLOT_KEYS = ("slots", "max")
+_DEEPEST = 16
+"""Tables in tables: no key of ours is as deep, and dots write thousands of them on one line."""
 
 Tree = dict[str, object]
 
@@ -146,6 +148,8 @@ def read(path: Path) -> Tree:
 
 def _judge_slots(path: Path, tree: Mapping[str, object], inside: tuple[str, ...] = ()) -> None:
     """Slots in a file would differ between nodes; they are looked for first, since "unknown key" would not help."""
+    if len(inside) > _DEEPEST:
+        raise ConfigError(f"{path}: {'.'.join(inside[:3])}: nested too deeply")
     for key, value in tree.items():
         here = (*inside, key)
         named_by_people = inside == ("node", "labels") or (
