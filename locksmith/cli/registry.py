@@ -99,6 +99,7 @@ _NODES = (
     render.Column("STATE"),
     render.Column("FOR", right=True),
     render.Column("SEEN", right=True),
+    render.Column("VERSION", roomy=True),
     render.Column("OS", roomy=True),
     render.Column("WHY", prose=True),
 )
@@ -114,6 +115,7 @@ def _node_row(out: Output, each: "NodeLine", now: datetime) -> tuple[render.Cell
         record.state,
         render.ago(record.state_since, now),
         render.Cell(seen, "red") if each.silent else seen,
+        record.version,
         record.os,
         record.why,
     )

@@ -72,9 +72,7 @@ class Host:
         self._write_hooks()
         self.config.write_text(self._configuration())
         self._new_boot_id()
-        path = [f"PYTHONPATH={package}"] if package is not None else []
-        command = ["/usr/bin/env", f"{MARK}={self.folder}", *path, BIN / "locksmithd", "--config", self.config]
-        self.process = ServerProcess(command, self.log, without="LOCKSMITH")
+        self.process = ServerProcess(self._command(package), self.log, without="LOCKSMITH")
 
     # ---------------------------------------------------------------- the machine
 
@@ -84,6 +82,11 @@ class Host:
             self._started_at = time.time()
             self.process.start()
             self.wanted = True
+
+    def install(self, package: Path | None) -> None:
+        """From its next start on, the agent is the copy of the package in this folder (None: this tree)."""
+        with self.lock:
+            self.process.command = self._command(package)
 
     def kill(self) -> None:
         """SIGKILL to the agent alone; what it had started runs on."""
@@ -219,6 +222,11 @@ class Host:
     def _new_boot_id(self) -> None:
         self.boot_file.write_text(f"{uuid.uuid4()}\n")
 
+    def _command(self, package: Path | None) -> list[str]:
+        path = [f"PYTHONPATH={package}"] if package is not None else []
+        agent = [str(BIN / "locksmithd"), "--config", str(self.config)]
+        return ["/usr/bin/env", f"{MARK}={self.folder}", *path, *agent]
+
     def _act(self, *words: object) -> list[str]:
         return [sys.executable, "-I", "-S", str(ACT), *map(str, words)]
 
@@ -275,11 +283,12 @@ class Host:
         return "\n".join(parts) + "\n"
 
 
-def lockctl(*words: str) -> "subprocess.CompletedProcess[str]":
-    """Run the operator's tool, without what this process's environment says to it."""
+def lockctl(*words: str, package: Path | None = None) -> "subprocess.CompletedProcess[str]":
+    """Run the operator's tool (of another copy of the package), without what this process's environment says to it."""
+    path = {} if package is None else {"PYTHONPATH": str(package)}
     return subprocess.run(
         [BIN / "lockctl", *words],
-        env=without_prefix("LOCKSMITH"),
+        env={**without_prefix("LOCKSMITH"), **path},
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
