@@ -20,7 +20,9 @@ def test_groups(lockctl: Lockctl, fleet: Fleet) -> None:
 
 def test_nodes(lockctl: Lockctl, fleet: Fleet) -> None:
     fleet.slots(1)
-    fleet.register(node_id(1), "n1", state="blocked", kind="window", why="window night opens Thu 23:00", version="0.1.0")
+    fleet.register(
+        node_id(1), "n1", state="blocked", kind="window", why="window night opens Thu 23:00", version="0.1.0"
+    )
     fleet.register(node_id(2), "n2", group="web", seen=datetime.now(UTC) - timedelta(hours=3))
     first, second = lockctl("nodes", "--json").document["nodes"]
     assert (first["node"], first["host"], first["kind"], first["silent"]) == (node_id(1), "n1", "window", False)
@@ -29,7 +31,7 @@ def test_nodes(lockctl: Lockctl, fleet: Fleet) -> None:
     out = lockctl("nodes").out
     assert node_id(1) in out
     assert "window night opens Thu 23:00" in out
-    assert out.splitlines()[0].split() == ["HOST", "ID", "GROUP", "STATE", "FOR", "SEEN", "VERSION", "WHY"]
+    assert out.splitlines()[0].split() == ["HOST", "ID", "GROUP", "STATE", "FOR", "SEEN", "VERSION", "OS", "WHY"]
     assert "0.1.0" in out
 
 
