@@ -2,6 +2,7 @@
 
 import datetime as dt
 import ipaddress
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,26 +26,31 @@ class Certificates:
     untrusted_client_key: Path
 
 
-def make_certificates(folder: Path, *, client_name: str = "locksmith") -> Certificates:
-    """Write all files into `folder`; `client_name` is the client's common name, which etcd takes as the user."""
+def make_certificates(folder: Path, *, client_name: str = "locksmith", addresses: Sequence[str] = ()) -> Certificates:
+    """Write all files into `folder`; `client_name` is the client's common name, which etcd takes as the user.
+
+    The server's certificate is for `addresses`, too.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     ca = _Authority("locksmith test authority")
     stranger = _Authority("a stranger's authority")
     return Certificates(
         ca=ca.write(folder / "ca.pem"),
         untrusted_ca=stranger.write(folder / "untrusted-ca.pem"),
-        **_pair(ca, folder, "server", "localhost"),
+        **_pair(ca, folder, "server", "localhost", addresses),
         **_pair(ca, folder, "client", client_name),
         **_pair(stranger, folder, "untrusted_client", client_name),
     )
 
 
-def _pair(authority: "_Authority", folder: Path, name: str, common_name: str) -> dict[str, Path]:
+def _pair(
+    authority: "_Authority", folder: Path, name: str, common_name: str, more: Sequence[str] = ()
+) -> dict[str, Path]:
     key = ec.generate_private_key(ec.SECP256R1())
     usage = ExtendedKeyUsageOID.SERVER_AUTH if name == "server" else ExtendedKeyUsageOID.CLIENT_AUTH
     # etcd's gateway calls its own server with the server's certificate, so that one is a client's too
     usages = [usage, ExtendedKeyUsageOID.CLIENT_AUTH] if name == "server" else [usage]
-    addresses = [ipaddress.ip_address("127.0.0.1"), ipaddress.ip_address("::1")]
+    addresses = [ipaddress.ip_address(text) for text in ("127.0.0.1", "::1", *more)]
     builder = _builder(common_name, authority.name, key).add_extension(x509.ExtendedKeyUsage(usages), critical=False)
     if name == "server":
         names = [x509.DNSName("localhost"), *(x509.IPAddress(address) for address in addresses)]

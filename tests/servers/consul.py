@@ -14,8 +14,10 @@ from typing import Any, Self
 from tests.servers.certs import Certificates, make_certificates
 from tests.servers.fetch import consul as consul_program
 from tests.servers.process import (
+    HERE,
     AddressInUse,
     DataFolder,
+    Place,
     ServerFailed,
     ServerProcess,
     free_port,
@@ -29,26 +31,30 @@ _ATTEMPTS = 5
 class ConsulMember:
     """One server of a cluster; keeps its ports and data over kill and restart."""
 
-    def __init__(self, name: str, folder: Path, *, tls: bool) -> None:
+    def __init__(self, name: str, folder: Path, *, tls: bool, place: Place = HERE) -> None:
         """Choose ports; the cluster writes the configuration."""
         self.name = name
+        self.place = place
+        self.cut_off = False  # set by who cuts it off: nothing of ours reaches it
         self.http_port, self.https_port = free_port(), free_port()
         self.rpc_port, self.serf_port = free_port(), free_port()
         self.config = folder / f"{name}.json"
         self.process = ServerProcess(
-            [consul_program(), "agent", "-config-file", self.config], folder / f"{name}.log", without="CONSUL"
+            [*place.enter, consul_program(), "agent", "-config-file", self.config],
+            folder / f"{name}.log",
+            without="CONSUL",
         )
         self._tls = tls
 
     @property
     def endpoint(self) -> str:
-        """`127.0.0.1:port` for clients; HTTPS when the cluster has TLS."""
-        return f"127.0.0.1:{self.https_port if self._tls else self.http_port}"
+        """`address:port` for clients; HTTPS when the cluster has TLS."""
+        return f"{self.place.address}:{self.https_port if self._tls else self.http_port}"
 
     @property
     def alive(self) -> bool:
-        """Running and not frozen."""
-        return self.process.alive
+        """Running, not frozen and not cut off."""
+        return self.process.alive and not self.cut_off
 
     def kill(self) -> None:
         """SIGKILL and wait."""
@@ -70,8 +76,8 @@ class ConsulMember:
             self.process.wait_until(lambda: self.leader_rpc() != "")
 
     def leader_rpc(self) -> str:
-        """The leader's `127.0.0.1:port` between servers, as this member sees it; empty without one."""
-        return read(f"http://127.0.0.1:{self.http_port}/v1/status/leader").strip().strip('"')
+        """The leader's `address:port` between servers, as this member sees it; empty without one."""
+        return read(f"http://{self.place.address}:{self.http_port}/v1/status/leader").strip().strip('"')
 
 
 class ConsulCluster:
@@ -90,6 +96,7 @@ class ConsulCluster:
         acl: bool = False,
         raft_multiplier: int = 1,
         options: dict[str, Any] | None = None,
+        places: Sequence[Place] = (),
     ) -> None:
         """Start nothing yet; raises ServerMissing when there is no Consul to be had."""
         consul_program()
@@ -99,6 +106,7 @@ class ConsulCluster:
         self.raft_multiplier = raft_multiplier
         self.master_token = str(uuid.uuid4()) if acl else ""
         self._size = members
+        self._places = places or [HERE] * members
         self._options = options or {}
         self._data: DataFolder | None = None
         self.members: list[ConsulMember] = []
@@ -114,7 +122,7 @@ class ConsulCluster:
 
     @property
     def endpoints(self) -> list[str]:
-        """`127.0.0.1:port` of each member."""
+        """`address:port` of each member."""
         return [member.endpoint for member in self.members]
 
     @property
@@ -144,8 +152,11 @@ class ConsulCluster:
     def _start_once(self) -> None:
         self._data = DataFolder("consul")
         if self.tls:
-            self.certificates = make_certificates(self.folder / "certs")
-        self.members = [ConsulMember(f"consul{n}", self.folder, tls=self.tls) for n in range(self._size)]
+            where = [place.address for place in self._places if place is not HERE]
+            self.certificates = make_certificates(self.folder / "certs", addresses=where)
+        self.members = [
+            ConsulMember(f"consul{n}", self.folder, tls=self.tls, place=place) for n, place in enumerate(self._places)
+        ]
         for member in self.members:
             member.config.write_text(json.dumps(self._config(member)))
             member.process.start()
@@ -170,7 +181,7 @@ class ConsulCluster:
         def agreed() -> bool:
             alive = [member for member in self.members if member.alive]
             names = {member.leader_rpc() for member in alive}
-            found[:] = [member for member in alive if names == {f"127.0.0.1:{member.rpc_port}"}]
+            found[:] = [member for member in alive if names == {f"{member.place.address}:{member.rpc_port}"}]
             return len(found) == 1
 
         wait_until(agreed, "consul has no leader that all agree on", timeout=timeout)
@@ -216,7 +227,8 @@ class ConsulCluster:
         alive = [member for member in self.members if member.alive]
         if not alive:
             raise ServerFailed("no consul server runs: restart one first")
-        status, text = _call(alive[0].http_port, method, path, body, self.master_token if token is None else token)
+        where = f"{alive[0].place.address}:{alive[0].http_port}"
+        status, text = _call(where, method, path, body, self.master_token if token is None else token)
         if check and status != http.client.OK:
             raise ServerFailed(f"consul: {method} {path} answered {status}: {text}")
         try:
@@ -233,10 +245,10 @@ class ConsulCluster:
             "node_name": member.name,
             "datacenter": "dc1",
             "data_dir": str(self.folder / member.name),
-            "bind_addr": "127.0.0.1",
-            "client_addr": "127.0.0.1",
+            "bind_addr": member.place.address,
+            "client_addr": member.place.address,
             "bootstrap_expect": self._size,
-            "retry_join": [f"127.0.0.1:{other.serf_port}" for other in self.members if other is not member],
+            "retry_join": [f"{other.place.address}:{other.serf_port}" for other in self.members if other is not member],
             "retry_interval": "200ms",
             "ports": {
                 "http": member.http_port,
@@ -267,9 +279,9 @@ class ConsulCluster:
         return {**config, **self._options}
 
 
-def _call(port: int, method: str, path: str, body: Any, token: str) -> tuple[int, str]:
+def _call(where: str, method: str, path: str, body: Any, token: str) -> tuple[int, str]:
     data = body if isinstance(body, bytes) else b"" if body is None else json.dumps(body).encode()
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+    connection = http.client.HTTPConnection(where, timeout=10)
     try:
         connection.request(method, path, data, {"X-Consul-Token": token} if token else {})
         answer = connection.getresponse()

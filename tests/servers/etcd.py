@@ -6,16 +6,19 @@ that readiness and the leader are known without TLS, a login, or a client of our
 
 import json
 import re
+import shutil
 import subprocess
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Self
 
 from tests.servers.certs import Certificates, make_certificates
 from tests.servers.fetch import etcd as etcd_programs
 from tests.servers.process import (
+    HERE,
     AddressInUse,
     DataFolder,
+    Place,
     ServerFailed,
     ServerProcess,
     free_port,
@@ -30,22 +33,24 @@ _ATTEMPTS = 5
 class EtcdMember:
     """One server of a cluster; keeps its ports and data over kill and restart."""
 
-    def __init__(self, name: str, folder: Path) -> None:
+    def __init__(self, name: str, folder: Path, place: Place = HERE) -> None:
         """Choose ports; the cluster writes the command."""
         self.name = name
+        self.place = place
+        self.cut_off = False  # set by who cuts it off: nothing of ours reaches it
         self.folder = folder
         self.client_port, self.peer_port, self.metrics_port = free_port(), free_port(), free_port()
         self.process = ServerProcess([], folder / f"{name}.log")
 
     @property
     def endpoint(self) -> str:
-        """`127.0.0.1:port` for clients."""
-        return f"127.0.0.1:{self.client_port}"
+        """`address:port` for clients."""
+        return f"{self.place.address}:{self.client_port}"
 
     @property
     def alive(self) -> bool:
-        """Running and not frozen."""
-        return self.process.alive
+        """Running, not frozen and not cut off."""
+        return self.process.alive and not self.cut_off
 
     def kill(self) -> None:
         """SIGKILL and wait."""
@@ -75,7 +80,7 @@ class EtcdMember:
         return self.alive and re.search(r"^etcd_server_is_leader 1$", self._get("metrics"), re.MULTILINE) is not None
 
     def _get(self, path: str) -> str:
-        return read(f"http://127.0.0.1:{self.metrics_port}/{path}")
+        return read(f"http://{self.place.address}:{self.metrics_port}/{path}")
 
 
 class EtcdCluster:
@@ -102,6 +107,7 @@ class EtcdCluster:
         prefix: str = "locksmith/",
         quota_bytes: int | None = None,
         options: Sequence[str] = (),
+        places: Sequence[Place] = (),
     ) -> None:
         """Start nothing yet; raises ServerMissing when there is no such etcd to be had."""
         self.version = version
@@ -111,6 +117,7 @@ class EtcdCluster:
         self.prefix = prefix
         self._programs = etcd_programs(version)
         self._size = members
+        self._places = places or [HERE] * members
         self._options = [*options, "--bcrypt-cost", "4"]  # a login at the default cost is 90 ms of processor time
         self._options += ["--auth-token-ttl", str(token_ttl)] if token_ttl is not None else []
         self._options += ["--quota-backend-bytes", str(quota_bytes)] if quota_bytes is not None else []
@@ -129,7 +136,7 @@ class EtcdCluster:
 
     @property
     def endpoints(self) -> list[str]:
-        """`127.0.0.1:port` of each member."""
+        """`address:port` of each member."""
         return [member.endpoint for member in self.members]
 
     @property
@@ -165,9 +172,10 @@ class EtcdCluster:
         self._data = DataFolder("etcd")
         self.password_file.write_text(self.password + "\n")
         if self.tls:
-            self.certificates = make_certificates(self.folder / "certs", client_name=self.user)
+            where = [place.address for place in self._places if place is not HERE]
+            self.certificates = make_certificates(self.folder / "certs", client_name=self.user, addresses=where)
             make_certificates(self.folder / "root-certs", client_name="root")
-        self.members = [EtcdMember(f"etcd{n}", self.folder) for n in range(self._size)]
+        self.members = [EtcdMember(f"etcd{n}", self.folder, place) for n, place in enumerate(self._places)]
         for member in self.members:
             member.process = ServerProcess(self._command(member), member.process.log, without="ETCD")
             member.process.start()
@@ -248,6 +256,37 @@ class EtcdCluster:
         self.etcdctl("defrag")
         self.etcdctl("alarm", "disarm")
 
+    def save(self, file: Path) -> None:
+        """A backup, as the first member has it."""
+        self.etcdctl("snapshot", "save", str(file))
+
+    def restore(self, file: Path, before: Callable[[str], None]) -> None:
+        """Put the only member back to a backup, under its old name, as etcd's disaster recovery says.
+
+        It runs on a port of its own first, that no client knows; `before` is called with that URL.
+        """
+        (member,) = self.members
+        member.kill()
+        shutil.rmtree(self.folder / member.name)
+        peer = f"http://127.0.0.1:{member.peer_port}"
+        words = ["--name", member.name, "--data-dir", str(self.folder / member.name), "--initial-cluster"]
+        words += [f"{member.name}={peer}", "--initial-advertise-peer-urls", peer]
+        self.etcdctl("snapshot", "restore", str(file), *words, "--initial-cluster-token", self.folder.name)
+        known = member.client_port
+        member.client_port = free_port()
+        try:
+            self._serve(member)
+            before(self.url())
+        finally:
+            member.kill()
+            member.client_port = known
+        self._serve(member)
+
+    def _serve(self, member: EtcdMember) -> None:
+        member.process = ServerProcess(self._command(member), member.process.log, without="ETCD")
+        member.process.start()
+        member.process.wait_until(member.healthy)
+
     def expire_tokens(self) -> None:
         """Make every login invalid at once: each member is restarted, and simple tokens live in memory."""
         for member in self.members:
@@ -255,9 +294,10 @@ class EtcdCluster:
 
     def _command(self, member: EtcdMember) -> list[str | Path]:
         scheme = "https" if self.tls else "http"
-        client, peer = f"{scheme}://{member.endpoint}", f"http://127.0.0.1:{member.peer_port}"
-        peers = ",".join(f"{one.name}=http://127.0.0.1:{one.peer_port}" for one in self.members)
+        client, peer = f"{scheme}://{member.endpoint}", _peer_url(member)
+        peers = ",".join(f"{one.name}={_peer_url(one)}" for one in self.members)
         command: list[str | Path] = [
+            *member.place.enter,
             self._programs.etcd,
             "--name",
             member.name,
@@ -267,7 +307,7 @@ class EtcdCluster:
         command += ["--listen-client-urls", client, "--advertise-client-urls", client]
         command += ["--listen-peer-urls", peer, "--initial-advertise-peer-urls", peer, "--initial-cluster", peers]
         command += ["--initial-cluster-token", self.folder.name, "--logger", "zap", "--log-level", "warn"]
-        command += ["--listen-metrics-urls", f"http://127.0.0.1:{member.metrics_port}"]
+        command += ["--listen-metrics-urls", f"http://{member.place.address}:{member.metrics_port}"]
         if self.certificates is not None:
             command += ["--cert-file", self.certificates.server_cert, "--key-file", self.certificates.server_key]
             if self.client_cert_auth:
@@ -303,3 +343,7 @@ class EtcdCluster:
         ):
             self.etcdctl(*words)
         self._auth_is_on = True
+
+
+def _peer_url(member: EtcdMember) -> str:
+    return f"http://{member.place.address}:{member.peer_port}"

@@ -20,6 +20,7 @@ import time
 import urllib.request
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 
 _FORKER = ThreadPoolExecutor(max_workers=1, thread_name_prefix="server-forker")
@@ -34,6 +35,18 @@ _PORTS = random.SystemRandom()  # not the tests' seeded one: workers with one se
 
 
 _DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a process runs: the address that it has there, and the words before its command that bring it there."""
+
+    address: str = "127.0.0.1"
+    enter: tuple[str, ...] = ()
+
+
+HERE = Place()
+"""This network, on loopback."""
 
 
 class ServerFailed(Exception):

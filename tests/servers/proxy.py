@@ -59,8 +59,8 @@ class LostAnswer:
 class TcpProxy:
     """Stands before one `host:port`; clients connect to `endpoint`, which stays the same over all switches."""
 
-    def __init__(self, upstream: str) -> None:
-        """Listen and pass."""
+    def __init__(self, upstream: str, address: str = "127.0.0.1") -> None:
+        """Listen on `address` and pass."""
         host, _, port = upstream.rpartition(":")
         self.upstream = (host, int(port))
         self.lock = threading.Lock()
@@ -69,8 +69,8 @@ class TcpProxy:
         self._mode = _Mode.PASS
         self._orders: list[LostAnswer] = []
         self._links: list[_Link] = []
-        self._listener = _bound()
-        self._address = f"127.0.0.1:{self._listener.getsockname()[1]}"
+        self._listener = _bound(address)
+        self._address = f"{address}:{self._listener.getsockname()[1]}"
         self._acceptor = self._accept()
 
     def __enter__(self) -> Self:
@@ -83,7 +83,7 @@ class TcpProxy:
 
     @property
     def endpoint(self) -> str:
-        """`127.0.0.1:port` for clients."""
+        """`address:port` for clients."""
         return self._address
 
     @property
@@ -145,6 +145,9 @@ class TcpProxy:
                     self._orders.remove(order)
                     return order
         return None
+
+    def moved(self, size: int) -> None:
+        """So many bytes are passed on, in either direction; for who counts them."""
 
     def _switch(self, mode: _Mode) -> None:
         with self.lock:
@@ -232,6 +235,7 @@ class _Link:
                     continue
                 self._requests.sent(chunk)  # before the server has it, so that no answer can be earlier
                 self._server.sendall(chunk)
+                self._proxy.moved(len(chunk))
             self._server.shutdown(socket.SHUT_WR)
         self._finish()
 
@@ -248,6 +252,7 @@ class _Link:
                     order.carried_out()
                     break
                 self._client.sendall(chunk)
+                self._proxy.moved(len(chunk))
             if self._proxy.swallows:
                 self.spoiled = True
             elif not self._hurry.is_set():
@@ -313,14 +318,14 @@ class _Requests:
             self._awaited[stream] = order
 
 
-def _bound() -> socket.socket:
+def _bound(address: str) -> socket.socket:
     for _ in range(20):
         listener = socket.socket()
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
-            listener.bind(("127.0.0.1", free_port()))
+            listener.bind((address, free_port()))
         except OSError:
             listener.close()
             continue
         return listener
-    raise AddressInUse("no port of 127.0.0.1 could be bound: end what holds them")
+    raise AddressInUse(f"no port of {address} could be bound: end what holds them")

@@ -63,7 +63,11 @@ def reboot(host, ledger):
     """Take the machine down: `works` (the default), or `noop`: end well and do nothing."""
     token = os.environ.get("LOCKSMITH_TOKEN", "")
     mode = told(host, "mode", "reboot") or "works"
-    append(f"{host}/actions", json.dumps({"name": "reboot", "event": mode, "token": token, "at": time.monotonic()}))
+    asked = {"attempt": os.environ.get("LOCKSMITH_ATTEMPT", "")}
+    append(
+        f"{host}/actions",
+        json.dumps({"name": "reboot", "event": mode, "token": token, "at": time.monotonic(), **asked}),
+    )
     if mode != "works":
         return 0
     append(ledger, f"{os.path.basename(host)} down {time.monotonic():.6f}")  # noqa: PTH119

@@ -19,7 +19,7 @@ from typing import Self
 
 from tests.integration.fleet.host import Host, Ways, lockctl
 from tests.integration.fleet.stores import Raw
-from tests.servers.process import DataFolder
+from tests.servers.process import HERE, DataFolder, Place
 
 _POLL = 0.05
 _REPORTED = 4
@@ -60,14 +60,21 @@ class Fleet:
         slots: int | None = None,
         package: Path | None = None,
         urls: Sequence[str] = (),
+        places: Sequence[Place] = (),
+        operator: Sequence[str] = (),
     ) -> None:
-        """`raw` is the store; `slots` sets the group's; `urls` gives each host a way of its own to the store."""
+        """`raw` is the store; `slots` sets the group's; `urls` gives each host a way of its own to the store.
+
+        `places` are the networks of the hosts; `operator` is what lockctl is told instead of the store's URL.
+        """
         self.raw = raw
         self.hardware = hardware or Hardware()
         self.ways = ways or Ways()
         self.slots = slots
         self.crashes: list[str] = []
         self._count, self._package, self._urls = count, package, urls
+        self._places = places or [HERE] * count
+        self.operator = operator or ["--store", raw.url]
         self._due = _Due()
         self._stop = threading.Event()
         self._concerned: list[Host] = []
@@ -87,6 +94,7 @@ class Fleet:
                 ledger=self.ledger,
                 ways=self.ways,
                 package=self._package,
+                place=self._places[number],
             )
             self.hosts.append(host)
         if self.slots is not None:
@@ -126,7 +134,7 @@ class Fleet:
         group = [] if "--fleet" in words else ["--group", self.ways.group]
         # Where time is not the point a busy machine may take longer than people would wait.
         patience = ["--timeout", "100s"] if PATIENT & {*words} and "--timeout" not in words else []
-        done = lockctl("--store", self.raw.url, *group, *words, *patience)
+        done = lockctl(*self.operator, *group, *words, *patience)
         assert done.returncode == code, f"lockctl {' '.join(words)}: {done.returncode}\n{done.stdout}{done.stderr}"
         return done.stdout
 
@@ -180,14 +188,16 @@ class Fleet:
     def boot(self, host: Host, *, clear: bool = True) -> None:
         """The machine goes through a boot now, whoever asked for it."""
         host.power_off(clear=clear)
-        self._up(host)
+        self.up(host)
 
-    def _up(self, host: Host) -> None:
-        if self._is_down(host):
+    def up(self, host: Host) -> None:
+        """The machine boots."""
+        if self.is_down(host):
             self.write(host, "up")
         host.power_on()
 
-    def _is_down(self, host: Host) -> bool:
+    def is_down(self, host: Host) -> bool:
+        """Whether the ledger says so."""
         words = [line.split()[1] for line in self.ledger.read_text().splitlines() if line.split()[0] == host.name]
         return bool(words) and words[-1] == "down"
 
@@ -216,7 +226,7 @@ class Fleet:
         for name, when in list(self._due.births.items()):
             if now >= when:
                 del self._due.births[name]
-                self._up(self.host(name))
+                self.up(self.host(name))
         for host in self.hosts:
             if host.wanted and not host.process.pid and host.lock.acquire(blocking=False):
                 with contextlib.suppress(RuntimeError):

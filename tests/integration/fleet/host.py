@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tests.servers.process import ServerProcess, without_prefix
+from tests.servers.process import HERE, Place, ServerProcess, without_prefix
 
 BIN = Path(sys.executable).parent
 ACT = Path(__file__).with_name("act.py")
@@ -47,13 +47,23 @@ class Ways:
     post: tuple[str, ...] = ()
     gate: bool = False
     health: bool = False
+    store: tuple[tuple[str, str], ...] = ()
+    """More settings of the store: credentials, and what to trust."""
 
 
 class Host:
     """A host of the fleet. Tests and the supervisor may both act on it: `lock` is held over each act."""
 
     def __init__(
-        self, name: str, folder: Path, *, url: str, ledger: Path, ways: Ways, package: Path | None = None
+        self,
+        name: str,
+        folder: Path,
+        *,
+        url: str,
+        ledger: Path,
+        ways: Ways,
+        package: Path | None = None,
+        place: Place = HERE,
     ) -> None:
         """Make the folder; nothing runs. `package` is a folder with another copy of the package, for planted faults."""
         self.name = name
@@ -67,8 +77,9 @@ class Host:
         self.wanted = False  # the agent should be running
         self.powered = True
         self._started_at = 0.0
-        for place in (self.state, self.run, *(self.folder / word for word in ("hold", "sleep", "fail", "mode"))):
-            place.mkdir(parents=True)
+        self.place = place
+        for needed in (self.state, self.run, *(self.folder / word for word in ("hold", "sleep", "fail", "mode"))):
+            needed.mkdir(parents=True)
         self._write_hooks()
         self.config.write_text(self._configuration())
         self._new_boot_id()
@@ -225,7 +236,7 @@ class Host:
     def _command(self, package: Path | None) -> list[str]:
         path = [f"PYTHONPATH={package}"] if package is not None else []
         agent = [str(BIN / "locksmithd"), "--config", str(self.config)]
-        return ["/usr/bin/env", f"{MARK}={self.folder}", *path, *agent]
+        return [*self.place.enter, "/usr/bin/env", f"{MARK}={self.folder}", *path, *agent]
 
     def _act(self, *words: object) -> list[str]:
         return [sys.executable, "-I", "-S", str(ACT), *map(str, words)]
@@ -242,7 +253,7 @@ class Host:
     def _configuration(self) -> str:
         ways = self.ways
         tables: dict[str, dict[str, object]] = {
-            "store": {"url": self.url, "timeout": ways.store_timeout},
+            "store": {"url": self.url, "timeout": ways.store_timeout, **dict(ways.store)},
             "node": {
                 "id": self.name,
                 "group": ways.group,
