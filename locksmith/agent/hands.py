@@ -205,7 +205,9 @@ class Hands:
                 return ev.SlotTaken(slot_fact(current), epoch)
             case claiming.InLine():
                 self._watches.want(outcome.watches)
-                return ev.StandingInLine(outcome.kind, outcome.reason, outcome.rank, outcome.ahead, outcome.retry)
+                return ev.StandingInLine(
+                    outcome.kind, outcome.reason, outcome.rank, outcome.ahead, outcome.retry, outcome.epoch
+                )
             case claiming.TicketLost():
                 return ev.TicketGone()
             case claiming.Foreign(current):
@@ -368,6 +370,7 @@ class Hands:
             boot=agent.boot,
             fingerprint=agent.fingerprint,
             heartbeat=int(body.heartbeat.total_seconds()),
+            epoch=agent.ledger.home.epoch if agent.ledger.home is not None else None,
             need=wanted.reason if wanted is not None and wanted.reason else (need.reason if need else None),
             need_since=need.since if need else None,
             origin=need.origin if need else None,

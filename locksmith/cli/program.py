@@ -42,6 +42,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "reboot": ("locksmith.cli.reboots", "Ask nodes to reboot once, under a slot."),
     "windows": ("locksmith.cli.windows", "When reboots may begin."),
     "doctor": ("locksmith.cli.doctor", "Check this machine's set-up, and say what to do."),
+    "restored": ("locksmith.cli.restored", "After the store was restored from a backup."),
     "fsck": ("locksmith.cli.fsck", "Check the store's counts, and mend them."),
     "config": ("locksmith.cli.settings", "The configuration in force, and where it comes from."),
     "completion": ("locksmith.cli.completion", "The script that completes lockctl's words in a shell."),

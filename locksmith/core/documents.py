@@ -198,7 +198,8 @@ class NodeRecord(Document):
     """`node/<group>/<xx>/<node>`: what a node says of itself, rewritten when it changes.
 
     `state` is the agent's state, `kind` the closed word of what it waits for, `why` the sentence, `steps` the list that
-    `lockctl why` shows. `reboots` are its totals by result, `last_reboot` what became of the last one.
+    `lockctl why` shows. `reboots` are its totals by result, `last_reboot` what became of the last one. `epoch` is the fleet's in
+    which it last ran START, None from an agent before 0.2.
     """
 
     host: str
@@ -215,6 +216,7 @@ class NodeRecord(Document):
     boot: str = ""
     fingerprint: str = ""
     heartbeat: int = 0
+    epoch: int | None = None
     need: str | None = None
     need_since: datetime | None = None
     origin: str | None = None

@@ -114,13 +114,14 @@ class EnqueueRefused:
 
 @dataclass(frozen=True, slots=True)
 class StandingInLine:
-    """Not our turn."""
+    """Not our turn. `epoch` is the fleet's now, where it was read."""
 
     kind: str
     reason: str
     rank: int
     ahead: tuple[str, ...] = ()
     retry: bool = False
+    epoch: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

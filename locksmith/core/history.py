@@ -75,7 +75,10 @@ class Entry(Document):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Note(Part):
-    """One act that changes no guard: paused, resumed, failed, acknowledged, held, unheld, requested, cancelled, unsanctioned."""
+    """One act that changes no guard.
+
+    paused, resumed, failed, acknowledged, held, unheld, requested, cancelled, unsanctioned, epoch (the store was restored).
+    """
 
     act: str
     at: datetime

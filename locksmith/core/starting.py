@@ -181,7 +181,7 @@ def _absent(agent: Agent, found: FoundAtStart, at: Moment, *, epoch_changed: boo
         return agent, (PutHolderBack(),)
     text = (
         f"the store does not know slot {owed.token} that this node holds, and no record explains it: if it was restored from "
-        "a backup, raise the fleet's epoch"
+        "a backup, run lockctl restored"
     )
     return _unready(agent, "identity", text, at)
 

@@ -236,6 +236,10 @@ def _stand(agent: Agent, state: Queued, standing: StandingInLine, at: Moment) ->
             [Reason("queue_full", "queue", f"place {standing.rank} is too far back", at.wall, at.wall + wait)],
             at,
         )
+    home = agent.ledger.home
+    if home is not None and standing.epoch is not None and standing.epoch != home.epoch:
+        # The store was restored. Who waits owes no slot, so there is nothing that START would settle; it works in this epoch.
+        agent = note(agent, home=replace(home, epoch=standing.epoch))
     wake = at.boottime + 0.05 + 0.3 * at.chance if standing.retry else later(at, agent.policy.queue_poll, 0.25)
     moved = replace(
         state,

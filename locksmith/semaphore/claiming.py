@@ -150,7 +150,8 @@ class Claimed:
 class InLine:
     """Not yet. `kind` is queue, paused, halted or hold; `watches` are the (key, mod) whose change may help.
 
-    `ahead` are the nodes in front. `retry` says to ask again at once (others were faster).
+    `ahead` are the nodes in front. `retry` says to ask again at once (others were faster). `epoch` is the fleet's now, where
+    it was read.
     """
 
     kind: str
@@ -159,6 +160,7 @@ class InLine:
     watches: tuple[tuple[str, int], ...]
     ahead: tuple[str, ...] = ()
     retry: bool = False
+    epoch: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -358,14 +360,15 @@ def _in_line(view: View, attempt: Attempt, tickets: list[Waiting], standing: Sta
     if not watches and front is not None:
         watches = [front.key]
     existing = tuple((key, view.mod(key)) for key in watches if view.mod(key))
+    epoch = view.config.epoch if view.config is not None else None
     if stop is not None:
-        return InLine(stop.kind, stop.reason, standing.rank, existing, ahead)
+        return InLine(stop.kind, stop.reason, standing.rank, existing, ahead, epoch=epoch)
     limit = standing.blocked_by or ""
     reason = f"place {standing.rank} in the queue of {attempt.group}: no slot of {limit} is free"
     guard = view.document(keys.guard(limit), Guard)
     if guard is not None and guard.free > 0:
         reason = f"place {standing.rank} in the queue of {attempt.group}: those in front take the free slots of {limit}"
-    return InLine("queue", reason, standing.rank, existing, ahead)
+    return InLine("queue", reason, standing.rank, existing, ahead, epoch=epoch)
 
 
 def _before(tickets: list[Waiting], mine: str) -> list[Waiting]:

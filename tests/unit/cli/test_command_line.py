@@ -119,7 +119,7 @@ def test_the_programs_help_lists_every_command(bare: Lockctl) -> None:
     assert all(f"  {name} " in listed for name in COMMANDS)
 
 
-@pytest.mark.parametrize(("incomplete", "expected"), [("re", {"resume", "reboot"}), ("set", {"set-max"})])
+@pytest.mark.parametrize(("incomplete", "expected"), [("re", {"resume", "reboot", "restored"}), ("set", {"set-max"})])
 def test_shell_completion_knows_the_commands(incomplete: str, expected: set[str]) -> None:
     completer = ShellComplete(program.lockctl, {}, "lockctl", "_LOCKCTL_COMPLETE")
     assert {item.value for item in completer.get_completions([], incomplete)} == expected

@@ -33,7 +33,7 @@ def words(typing: Lockctl, *line: str) -> list[str]:
 
 def test_commands_with_what_they_do(typing: Lockctl) -> None:
     said = typing("re")
-    assert said.out.splitlines() == [f"{name}\t{COMMANDS[name][1]}" for name in ("resume", "reboot")]
+    assert said.out.splitlines() == [f"{name}\t{COMMANDS[name][1]}" for name in ("resume", "reboot", "restored")]
     assert words(typing, "") == list(COMMANDS)
     assert [row.partition("\t")[0] for row in typing().out.splitlines()] == list(COMMANDS)
 

@@ -471,6 +471,15 @@ def test_a_waiter_says_where_it_stands():
     assert mind.told.text == "waiting for a slot: place 4, host-a in front"
 
 
+def test_a_waiter_works_in_the_epoch_that_an_operator_raised():
+    mind = queued()
+    before = mind.agent.ledger.home
+    mind.hear(ev.StandingInLine("paused", "the store was restored", 1, epoch=before.epoch + 7))
+    assert mind.agent.ledger.home == replace(before, epoch=before.epoch + 7)
+    mind.hear(ev.StandingInLine("queue", "others were faster", 1, retry=True))
+    assert mind.agent.ledger.home.epoch == before.epoch + 7
+
+
 @pytest.mark.parametrize("kind", ["paused", "halted", "queue"])
 def test_a_pause_or_a_halt_costs_no_place(kind):
     mind = queued()

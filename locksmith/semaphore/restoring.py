@@ -1,0 +1,76 @@
+"""What an operator says after the store was restored from a backup: a new epoch, with the fleet paused.
+
+The ideas a reader would miss. Agents compare epochs for equality only, and a backup may be older than the last restore: so the
+new one is taken from the clock, and never one that was used before. And the pause stands in the same commit: between the two a
+claim could take the slot of a node that the backup does not know.
+"""
+
+from dataclasses import dataclass, replace
+
+from locksmith.core import keys
+from locksmith.core.documents import Config, Pause
+from locksmith.semaphore.actor import Actor, look
+from locksmith.semaphore.operating import require_setup
+from locksmith.semaphore.recording import note
+from locksmith.semaphore.registry import NodeLine, nodes
+from locksmith.semaphore.rewriting import Told, rewrite
+
+
+@dataclass(frozen=True, slots=True)
+class Restored:
+    """The epoch in force, and who works in it. `before` is the one that it replaced, None when nothing was changed.
+
+    `settled` have run START in this epoch; `missing` have not said so yet; `stuck` have, and cannot go on.
+    """
+
+    epoch: int
+    before: int | None
+    pause: Pause | None
+    settled: tuple[NodeLine, ...]
+    missing: tuple[NodeLine, ...]
+    stuck: tuple[NodeLine, ...]
+
+
+def restored(actor: Actor, reason: str) -> Restored:
+    """Raise the fleet's epoch and pause the fleet, in one commit.
+
+    Every agent then runs START again, and who owes a slot that the backup does not know puts its holder back. Raises NoSuchGroup
+    (nothing is set up), StoreError.
+    """
+    require_setup(actor)
+    wall = actor.clock.wall()
+    pause = Pause(by=actor.by, reason=f"the store was restored: {reason}", since=wall)
+    made: list[Config] = []
+
+    def change(config: Config | None) -> Config | None:
+        if config is None:
+            return None
+        return replace(config, epoch=max(config.epoch + 1, int(wall.timestamp() * 1000)), pause=pause)
+
+    told = Told(keys.notes_of_fleet(), note(actor, "epoch", reason))
+    before = rewrite(actor, keys.CFG, Config, change, made=made, told=told)
+    if before is None:  # restored once more between the two looks, without a fleet in it
+        require_setup(actor)
+    return _seen(actor, before.epoch if before is not None else None)
+
+
+def since_restore(actor: Actor) -> Restored:
+    """Who has run START in the epoch in force. Raises NoSuchGroup (nothing is set up), StoreError."""
+    require_setup(actor)
+    return _seen(actor, None)
+
+
+def _seen(actor: Actor, before: int | None) -> Restored:
+    config = look(actor.store).config
+    epoch = config.epoch if config is not None else 0
+    known = nodes(actor, None)
+    here = [line for line in known if line.record.epoch == epoch]
+    stuck = tuple(line for line in here if line.record.state in ("unready", "conflicted"))
+    return Restored(
+        epoch,
+        before,
+        config.pause if config is not None else None,
+        tuple(line for line in here if line not in stuck),
+        tuple(line for line in known if line.record.epoch != epoch),
+        stuck,
+    )
