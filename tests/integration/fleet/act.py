@@ -63,10 +63,9 @@ def reboot(host, ledger):
     """Take the machine down: `works` (the default), or `noop`: end well and do nothing."""
     token = os.environ.get("LOCKSMITH_TOKEN", "")
     mode = told(host, "mode", "reboot") or "works"
-    asked = {"attempt": os.environ.get("LOCKSMITH_ATTEMPT", "")}
     append(
         f"{host}/actions",
-        json.dumps({"name": "reboot", "event": mode, "token": token, "at": time.monotonic(), **asked}),
+        json.dumps({"name": "reboot", "event": mode, "token": token, "at": time.monotonic()}),
     )
     if mode != "works":
         return 0
