@@ -189,7 +189,11 @@ def _console(out: Output) -> "Console":
     from rich.console import Console
 
     return Console(
-        highlight=False, no_color=not out.colored, force_terminal=out.color == "always" or None, soft_wrap=False
+        highlight=False,
+        no_color=not out.colored,
+        color_system="auto" if out.colored else None,  # else bold and dim would still be written
+        force_terminal=out.color == "always" or None,
+        soft_wrap=False,
     )
 
 
