@@ -11,7 +11,7 @@ from datetime import timedelta
 from locksmith.host.outcome import Finished, describe, printable
 from locksmith.host.process import run
 from locksmith.updates import Answer, Need, NeedUnknown, NotNeeded
-from locksmith.updates.fingerprint import fingerprint
+from locksmith.updates.fingerprint import of_text
 
 
 class CommandProvider:
@@ -47,7 +47,7 @@ class CommandProvider:
         return Need(
             provider=self._name,
             kind=self.kind,
-            fingerprint=said.get("fingerprint") or fingerprint(stdout),
+            fingerprint=said.get("fingerprint") or of_text(stdout),
             reason=printable(said.get("reason", "")) or first or f"the command of updates.{self._name} says so",
             origin=said.get("from"),
             target=said.get("to"),

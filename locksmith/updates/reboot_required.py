@@ -13,7 +13,7 @@ from locksmith.host.clock import Clock, SystemClock
 from locksmith.host.identity import running_kernel
 from locksmith.host.outcome import printable
 from locksmith.updates import Answer, Need, NeedUnknown, NotNeeded
-from locksmith.updates.fingerprint import fingerprint
+from locksmith.updates.fingerprint import of_text
 from locksmith.updates.packages import named
 
 DEFAULT_PATH = Path("/run/reboot-required")
@@ -53,7 +53,7 @@ class RebootRequired:
         return Need(
             provider=self._name,
             kind=self.kind,
-            fingerprint=fingerprint(self._name, str(written), *sorted(packages)),
+            fingerprint=of_text("\n".join((self._name, str(written), *sorted(packages)))),
             reason=self._reason(packages),
             origin=running_kernel(),
             since=min(datetime.fromtimestamp(0, UTC) + timedelta(microseconds=written // 1000), self._clock.wall()),

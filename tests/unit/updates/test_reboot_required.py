@@ -88,6 +88,14 @@ def test_the_same_list_in_another_order_is_the_same_need(provider, flag):
     assert provider.ask().fingerprint == first
 
 
+def test_the_fingerprint_is_that_of_0_1_0(flag):
+    """Else an upgrade would take an update on which a reboot was spent for a new one: see tests/upgrade."""
+    stage(flag, "linux-image-6.1\nlibc6\nlibc6\n")
+    os.utime(flag, ns=(1_700_000_000_123_456_789,) * 2)
+    need = RebootRequired("reboot-required", flag).ask()
+    assert need.fingerprint == "3aa25fd2b64ee1d2b2fab436cec4da19"
+
+
 @pytest.mark.parametrize(("packages", "written"), [("a\nb\nc\n", WRITTEN), ("a\nb\n", WRITTEN + 1), (None, WRITTEN)])
 def test_another_list_or_a_flag_written_anew_is_another_need(provider, flag, packages, written):
     stage(flag, "a\nb\n")
