@@ -107,7 +107,7 @@ def _show(out: Output, events: "tuple[Event, ...]", *, follow: bool) -> None:
 
 
 def _time(out: Output, at: datetime) -> str:
-    return at.astimezone().strftime("%m-%d %H:%M:%S") if out.pretty else rfc3339(at)
+    return render.here(at).strftime("%m-%d %H:%M:%S") if out.pretty else rfc3339(at)
 
 
 def _who(event: "Event") -> str:

@@ -221,7 +221,7 @@ def _opening(opening: "Span", now: datetime) -> str:
 
 def _clock(at: datetime, *, zone: bool = False) -> str:
     """On this machine's clock."""
-    return at.astimezone().strftime(f"%a %m-%d %H:%M{' %Z' if zone else ''}")
+    return render.here(at).strftime(f"%a %m-%d %H:%M{' %Z' if zone else ''}")
 
 
 _COLUMNS = (

@@ -132,6 +132,14 @@ def span(duration: timedelta) -> str:
     return f"{sign}{seconds}s"
 
 
+def here(at: datetime) -> datetime:
+    """On this machine's clock; the first and the last instants, which have no year there, as they are."""
+    try:
+        return at.astimezone()
+    except OverflowError:
+        return at
+
+
 def ago(then: datetime | None, now: datetime) -> str:
     """How long something has lasted; empty when nobody knows."""
     return "" if then is None else span(max(now - then, timedelta(0)))

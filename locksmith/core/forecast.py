@@ -8,13 +8,15 @@ comes after arming may end outside. And nobody overtakes: a turn never begins be
 import heapq
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 from locksmith.core.windows import OpenUntil, Span, Window, ever_lasts, is_open, next_openings
 
 FURTHEST = 400
 """Openings ahead; who would come later has no forecast."""
 _BATCH = 32
+_LAST = datetime(9999, 12, 31, tzinfo=UTC)
+"""A pause may be until then."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +71,8 @@ def turns(count: int, free: Sequence[datetime], calendar: Calendar, whole: timed
     begins = calendar.start
     for _ in range(count):
         begins = max(begins, slots[0], opening.start)
+        if _LAST - begins < needed + whole:
+            return (*found, *(NEVER,) * (count - len(found)))
         while opening.end is not None and (begins >= opening.end or begins + needed > opening.end):
             following = next(openings, None)
             if following is None:

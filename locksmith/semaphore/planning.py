@@ -6,6 +6,7 @@ that have wanted it longest are taken to come first.
 """
 
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from statistics import median
@@ -75,14 +76,19 @@ class Prospect:
                 remaining(self.durations, elapsed) if pace.measured else max(0.0, pace.whole.total_seconds() - elapsed)
             )
             if left is not None:
-                found.append(now + timedelta(seconds=left))
+                with suppress(OverflowError):  # times that somebody wrote, and after the last of all years
+                    found.append(now + timedelta(seconds=left))
         return sorted(found)
 
     def free(self, now: datetime, pace: Pace) -> list[datetime]:
         """When each slot is free: at once, or when a reboot that is under way should be over."""
         slots = self.status.slots if self.status.exists and self.status.slots is not None else 1
         idle = slots - self.kept - len(self.busy)
-        return [now] * idle + self.ends(now, pace) if idle >= 0 else self.ends(now, pace)[-idle:]
+        return (
+            [now] * min(idle, len(self.candidates)) + self.ends(now, pace)
+            if idle >= 0
+            else self.ends(now, pace)[-idle:]
+        )
 
 
 def prospect(actor: Actor, group: str) -> Prospect:

@@ -10,6 +10,7 @@ from datetime import datetime, timedelta
 
 from locksmith.core import keys, names
 from locksmith.core.documents import NodeRecord
+from locksmith.core.durations import LONGEST
 from locksmith.errors import AmbiguousNode, UsageError
 from locksmith.semaphore.actor import Actor, look
 
@@ -48,7 +49,8 @@ def nodes(actor: Actor, group: str | None) -> tuple[NodeLine, ...]:
 
 def silent(record: NodeRecord, now: datetime) -> bool:
     """Whether a node has not been seen for more than two of its heartbeats."""
-    heartbeat = timedelta(seconds=record.heartbeat) if record.heartbeat else DEFAULT_HEARTBEAT
+    # Whoever wrote the record chose the number; not every one is a duration.
+    heartbeat = timedelta(seconds=min(max(0, record.heartbeat), LONGEST.total_seconds())) or DEFAULT_HEARTBEAT
     return now - record.seen > 2 * heartbeat
 
 
