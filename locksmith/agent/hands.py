@@ -51,6 +51,7 @@ class Hands:
         self._keepalive: Keeps | None = None
         self._patience: tuple[str, Patience] = ("", Patience())
         self._confirmed = False
+        self._confessed: set[str] = set()
         self.unwritten: str | None = None
         """Why the journal does not know what is being done, set by the worker; None when it does."""
         self._hooks_lock = threading.Lock()
@@ -378,11 +379,14 @@ class Hands:
             steps=steps,
             reboots=agent.ledger.reboots,
             last_reboot=to_json(agent.ledger.last) if agent.ledger.last is not None else None,
+            unsanctioned=agent.ledger.unsanctioned,
         )
 
     def write_record(self, record: NodeRecord) -> None:
         """Put it into the registry. Raises StoreError."""
-        recovery.write_record(self.body.actor, self.body.policy.home.node, record)
+        untold = [each for each in record.unsanctioned if each.boot not in self._confessed]
+        recovery.write_record(self.body.actor, self.body.policy.home.node, record, untold)
+        self._confessed.update(each.boot for each in untold)
 
 
 def _marked(kept: holding.Kept | holding.Gone) -> ev.Event:

@@ -15,7 +15,7 @@ from typing import Literal
 
 from locksmith.core.documents import Guard, NodeRecord
 from locksmith.core.durations import parse_rfc3339
-from locksmith.core.history import ACTS, GRANTS, RETURNS, RING, Entry
+from locksmith.core.history import ACTS, GRANTS, RETURNS, RING, Entry, Unsanctioned
 
 Kind = Literal["exceeded", "impossible", "miscounted", "unrecorded", "gap", "unsanctioned"]
 UNPROVED: frozenset[Kind] = frozenset({"gap"})
@@ -104,13 +104,23 @@ def replay(
     )
 
 
-def unsanctioned(node: str, record: NodeRecord) -> Finding | None:
-    """Reboots of a node that nobody sanctioned: its boot changed without a slot, or before it was armed."""
-    times = record.reboots.get("unsanctioned", 0)
-    if not times:
-        return None
-    text = f"{record.host or node} rebooted {times} time{'s' if times != 1 else ''} without an armed slot"
-    return Finding("unsanctioned", f"group/{record.group}", text, _last_unsanctioned(record), node)
+def unsanctioned(node: str, record: NodeRecord, noted: Collection[Unsanctioned] = ()) -> Iterator[Finding]:
+    """Reboots of a node that nobody sanctioned: its boot changed without a slot, or before it was armed.
+
+    One by one where the record, or the history's notes, say which; the rest, of long ago or of an older locksmith, in one.
+    """
+    limit, who = f"group/{record.group}", record.host or node
+    named = {each.boot: each for each in (*noted, *record.unsanctioned)}
+    for each in sorted(named.values(), key=lambda each: each.at):
+        yield Finding(
+            "unsanctioned", limit, f"{who} rebooted without an armed slot, into boot {each.boot}", each.at, node
+        )
+    if (times := record.reboots.get("unsanctioned", 0) - len(named)) > 0:
+        last = _last_unsanctioned(record)
+        at = last if last is not None and all(each.at != last for each in named.values()) else None
+        more = " more" if named else ""
+        text = f"{who} rebooted {times}{more} time{'s' if times != 1 else ''} without an armed slot"
+        yield Finding("unsanctioned", limit, text, at, node)
 
 
 def _last_unsanctioned(record: NodeRecord) -> datetime | None:

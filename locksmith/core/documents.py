@@ -11,7 +11,7 @@ from enum import StrEnum
 from typing import Any
 
 from locksmith.core.codec import BEGUN_ANEW, Document, Part
-from locksmith.core.history import Step
+from locksmith.core.history import Step, Unsanctioned
 
 
 class Phase(StrEnum):
@@ -197,6 +197,7 @@ class Ticket(Document):
 class NodeRecord(Document):
     """`node/<group>/<xx>/<node>`: what a node says of itself, rewritten when it changes.
 
+    `unsanctioned` are the last boots that began without an armed slot, from an agent since 0.2; each has a note in the history.
     `state` is the agent's state, `kind` the closed word of what it waits for, `why` the sentence, `steps` the list that
     `lockctl why` shows. `reboots` are its totals by result, `last_reboot` what became of the last one. `epoch` is the fleet's in
     which it last ran START, None from an agent before 0.2.
@@ -224,6 +225,7 @@ class NodeRecord(Document):
     steps: tuple[Mapping[str, Any], ...] = ()
     reboots: Mapping[str, int] = field(default_factory=dict, metadata=BEGUN_ANEW)
     last_reboot: Mapping[str, Any] | None = field(default=None, metadata=BEGUN_ANEW)
+    unsanctioned: tuple[Unsanctioned, ...] = field(default=(), metadata=BEGUN_ANEW)
 
 
 EXPLAINED = 32

@@ -16,15 +16,22 @@ from locksmith.core.codec import Document, Part
 RING = 512
 """So many entries each limit keeps."""
 NOTES = 48
-"""So many notes a group, the fleet and each node keep."""
+"""So many notes each group and the fleet keep."""
+NODE_NOTES = 12
+"""So many notes a node keeps."""
 AGE = timedelta(days=400)
 """What is older is not shown. A note goes with the next one beside it, an entry when the ring comes round to it."""
+UNSANCTIONED = 8
+"""So many of the last reboots that nobody sanctioned a node's journal and record name; all of them are counted."""
 STEPS = 16
 """So many of the last phases a holder keeps."""
 TEXT = 400
 """Characters of a free text that are kept: an operator's reason may be as long as a command line."""
-NOTES_SIZE = 32 * 1024
-"""Bytes of one document of notes. A store refuses values above 64 KiB, and the act that a note stands beside with them."""
+NOTE_SIZE = 680
+"""Bytes that a document of notes may have for each of those that it keeps: 32 KiB for a group, 8 KiB for a node.
+
+A store refuses values above 64 KiB, and the act that a note stands beside with them; and ten thousand nodes have notes.
+"""
 
 GRANTS = ("acquired", "restored")
 RETURNS = ("released", "taken")
@@ -38,6 +45,14 @@ class Step(Part):
     phase: str
     at: datetime
     boot: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Unsanctioned(Part):
+    """A boot that began without an armed slot: which, and when its agent saw it first."""
+
+    boot: str
+    at: datetime
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -116,13 +131,13 @@ def shortened(entry: Entry) -> Entry:
     )
 
 
-def noted(before: Notes | None, note: Note, gen: str) -> Notes:
-    """One more; what is too old or too much goes, the oldest first, and what somebody else put beside them at last."""
+def noted(before: Notes | None, note: Note, gen: str, most: int = NOTES) -> Notes:
+    """One more, `most` in all; the oldest go first, what is too old anyway, and what somebody else put beside them at last."""
     old = before or Notes()
     kept = tuple(each for each in old.notes if note.at - each.at < AGE)
     new = replace(note, by=short(note.by), node=short(note.node), host=short(note.host), reason=short(note.reason))
-    notes = Notes(gen=gen, notes=(*kept, new)[-NOTES:], extra=old.extra)
-    while len(notes.encode()) > NOTES_SIZE:
+    notes = Notes(gen=gen, notes=(*kept, new)[-most:], extra=old.extra)
+    while len(notes.encode()) > most * NOTE_SIZE:
         if len(notes.notes) == 1:
             return Notes(gen=gen, notes=notes.notes)
         notes = replace(notes, notes=notes.notes[max(1, len(notes.notes) // 8) :])

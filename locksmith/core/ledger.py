@@ -11,6 +11,7 @@ from datetime import datetime
 from enum import StrEnum
 
 from locksmith.core.codec import Document
+from locksmith.core.history import Unsanctioned
 
 
 class Stage(StrEnum):
@@ -110,6 +111,7 @@ class Ledger(Document):
     `left` are the versions, by provider, that a reboot of ours for another version has left: as long as such a one still
     runs, that reboot has failed, and "nothing is staged" lifts no guard.
     `cooldown_until` is wall time.
+    `unsanctioned` are the last boots that began without an armed slot, oldest first.
     `served` is the operator's request that the last reboot without a slot served.
     """
 
@@ -125,4 +127,5 @@ class Ledger(Document):
     failures: int = 0
     cooldown_until: datetime | None = None
     reboots: Mapping[str, int] = field(default_factory=dict)
+    unsanctioned: tuple[Unsanctioned, ...] = ()
     called_off: Mapping[str, int] = field(default_factory=dict)

@@ -7,6 +7,7 @@ from locksmith.core.attempt import begin_release, finish, undo
 from locksmith.core.effects import AskGates, AskPending, AskProviders, PutHolderBack, Recover, SetUpStore, WatchHolder
 from locksmith.core.events import Event, FoundAtStart, JournalFailed, Poke, PutBack, SetUp, StopAsked, StoreFailed, Tick
 from locksmith.core.facts import Moment, SlotFact, Strategy
+from locksmith.core.history import UNSANCTIONED, Unsanctioned
 from locksmith.core.ledger import LastReboot, Owed, Stage
 from locksmith.core.states import Agent, Conflicted, Draining, Rebooting, Starting, Unready
 from locksmith.core.turn import Turn, backoff, counted, evaluate, go, is_wanted, later, note, owe, restart
@@ -50,7 +51,12 @@ def boot_changed(agent: Agent, at: Moment) -> Agent:
                 last_ours=at.wall if ours else ledger.last_ours,
             )
         if not ours and not settled:
-            agent = note(agent, reboots=counted(agent.ledger.reboots, "unsanctioned"))
+            found = Unsanctioned(boot=agent.boot, at=at.wall)
+            agent = note(
+                agent,
+                reboots=counted(agent.ledger.reboots, "unsanctioned"),
+                unsanctioned=(*agent.ledger.unsanctioned, found)[-UNSANCTIONED:],
+            )
     return note(agent, boot=agent.boot)
 
 

@@ -1,6 +1,6 @@
 """What was done, read back: for people, and for the audit. Nothing here ever writes, and no decision about slots rests on it."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -8,7 +8,7 @@ from datetime import datetime
 from locksmith.core import keys
 from locksmith.core.audit import Finding, Replay, replay, unsanctioned
 from locksmith.core.documents import Guard, Holder, NodeRecord, Phase
-from locksmith.core.history import AGE, RING, Entry, Note, Notes, Step
+from locksmith.core.history import AGE, RING, Entry, Note, Notes, Step, Unsanctioned
 from locksmith.errors import Corrupt
 from locksmith.semaphore.actor import Actor, View, look
 from locksmith.stores import Item
@@ -135,12 +135,24 @@ def audit(actor: Actor, group: str | None, since: datetime | None = None) -> Aud
             )
     limits = [keys.group_limit(group)] if group is not None else _limits(actor, {record.group for _, record in records})
     replays = [_replayed(actor, limit) for limit in limits]
-    unasked = [found for node, record in records if (found := unsanctioned(node, record))]
+    noted = _unsanctioned(actor, [node for node, record in records if record.reboots.get("unsanctioned")])
+    unasked = [found for node, record in records for found in unsanctioned(node, record, noted.get(node, ()))]
     shown = tuple(each for each in replays if group is not None or each.entries or each.findings or each.guarded)
     findings = (*(finding for each in shown for finding in each.findings), *unread, *unasked)
     if since is not None:
         findings = tuple(finding for finding in findings if finding.at is not None and finding.at >= since)
     return Audit(shown, findings)
+
+
+def _unsanctioned(actor: Actor, nodes: Sequence[str]) -> dict[str, list[Unsanctioned]]:
+    """What the notes say of those nodes: an older agent's record names no boot, and may have replaced one that did."""
+    found: dict[str, list[Unsanctioned]] = {}
+    for start in range(0, len(nodes), CHUNK):
+        view = look(actor.store, [keys.notes_of_node(node) for node in nodes[start : start + CHUNK]])
+        for _, note in _notes(view):
+            if note.act == "unsanctioned" and (boot := str(note.more.get("boot", ""))):
+                found.setdefault(note.node, []).append(Unsanctioned(boot=boot, at=note.at))
+    return found
 
 
 def _replayed(actor: Actor, limit: str) -> Replay:
@@ -190,15 +202,18 @@ def _in_order(entries: Iterable[tuple[str, Entry]], rest: Iterable[Event]) -> li
     return [event for _, _, event in sorted(placed, key=lambda each: each[:2])]
 
 
-def _of_notes(view: View) -> Iterable[Event]:
+def _of_notes(view: View) -> Iterator[Event]:
     own = keys.notes_of_group("")
+    for key, note in _notes(view):
+        group = key.removeprefix(own) if key.startswith(own) else str(note.more.get("group", ""))
+        yield _event(note, group)
+
+
+def _notes(view: View) -> Iterator[tuple[str, Note]]:
+    """Each with the key of its document; what cannot be read is begun anew by the next who notes something."""
     for key, item in view.snapshot.under(keys.NOTES):
-        try:
-            notes = Notes.decode(key, item.value).notes
-        except Corrupt:
-            continue
-        group = key.removeprefix(own) if key.startswith(own) else ""
-        yield from (_event(note, group) for note in notes)
+        with suppress(Corrupt):
+            yield from ((key, note) for note in Notes.decode(key, item.value).notes)
 
 
 def _event(note: Note, group: str) -> Event:

@@ -4,14 +4,17 @@ The one idea a reader would miss: whoever changes a guard does it through `count
 its entry; and what cannot be read of the history is begun anew, since it must never stand in the way of an act.
 """
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 from locksmith.core import keys
 from locksmith.core.documents import Guard, Holder
-from locksmith.core.history import Entry, Note, Notes, noted, shortened, stepped
+from locksmith.core.history import NODE_NOTES, NOTES, Entry, Note, Notes, Unsanctioned, noted, shortened, stepped
 from locksmith.errors import Corrupt
 from locksmith.semaphore.actor import Actor, View
 from locksmith.stores import Put
+
+UNASKED = "rebooted without an armed slot"
 
 
 def counted(limit: str, guard: Guard, entry: Entry) -> tuple[Put, Put]:
@@ -57,14 +60,45 @@ def note(actor: Actor, act: str, reason: str = "", node: str = "", host: str = "
     return Note(act=act, at=actor.clock.wall(), by=actor.by, node=node, host=host, reason=reason)
 
 
+def of_boot(actor: Actor, node: str, group: str, boot: Unsanctioned) -> Note:
+    """That this node went through a boot without an armed slot."""
+    more = {"boot": boot.boot, "group": group}
+    return Note(act="unsanctioned", at=boot.at, by=actor.by, node=node, host=actor.host, reason=UNASKED, more=more)
+
+
+def confessing(view: View, node: str, boots: Sequence[Note], gen: str) -> tuple[Put, ...]:
+    """The put that adds those of these boots to the node's notes that are not there; nothing when all are.
+
+    What the notes have dropped for its age or for their number is not put back.
+    """
+    key = keys.notes_of_node(node)
+    before = _notes(view, key)
+    after = before
+    for boot in boots:
+        known = after.notes if after is not None else ()
+        there = any(each.act == boot.act and each.more.get("boot") == boot.more["boot"] for each in known)
+        if not there and (len(known) < NODE_NOTES or boot.at > known[0].at):
+            after = noted(after, boot, gen, most=most(key))
+    return () if after is None or after is before else (Put(key, after.encode()),)
+
+
 def noting(view: View, key: str, what: Note, gen: str) -> Put:
     """The put that adds a note; the snapshot must have read the key.
 
     Without a check of its own: notes are written together with what they are about, whose check lets one of two win; and
     a note may be lost rather than an act.
     """
+    return Put(key, noted(_notes(view, key), what, gen, most=most(key)).encode())
+
+
+def most(key: str) -> int:
+    """So many notes this document keeps: those of a node fewer, since there may be ten thousand of them."""
+    return NODE_NOTES if key.startswith(keys.notes_of_node("")) else NOTES
+
+
+def _notes(view: View, key: str) -> Notes | None:
+    """None where there are none, and where they cannot be read: then they are begun anew."""
     try:
-        before = view.document(key, Notes)
+        return view.document(key, Notes)
     except Corrupt:
-        before = None
-    return Put(key, noted(before, what, gen).encode())
+        return None

@@ -9,9 +9,11 @@ from dataclasses import dataclass, replace
 
 from locksmith.core import keys
 from locksmith.core.documents import Config, Hold, NodeRecord, Request, Unlocked
+from locksmith.core.history import Unsanctioned
 from locksmith.errors import Denied
 from locksmith.semaphore.actor import Actor, Done, Try, View, look, settle
 from locksmith.semaphore.claiming import Held, held
+from locksmith.semaphore.recording import confessing, of_boot
 from locksmith.stores import Check, Commit, Put
 
 
@@ -127,10 +129,17 @@ def _stale_ticket(view: View, node: str, named: str | None) -> str | None:
     return None
 
 
-def write_record(actor: Actor, node: str, record: NodeRecord) -> None:
-    """Write this node's entry in the registry; nobody else writes it. Raises StoreError (an Unknown one is harmless)."""
-    key = keys.record(record.group, node)
-    actor.store.commit((), (Put(key, replace(record, gen=actor.nonce()).encode()),))
+def write_record(actor: Actor, node: str, record: NodeRecord, untold: Sequence[Unsanctioned] = ()) -> None:
+    """Write this node's entry in the registry; nobody else writes it. Raises StoreError (an Unknown one is harmless).
+
+    `untold` are boots of the record of which the history may not know yet: in the same commit they are noted, once each.
+    """
+    gen = actor.nonce()
+    puts = [Put(keys.record(record.group, node), replace(record, gen=gen).encode())]
+    if untold:
+        view = look(actor.store, [keys.notes_of_node(node)])
+        puts += confessing(view, node, [of_boot(actor, node, record.group, each) for each in untold], gen)
+    actor.store.commit((), puts)
 
 
 def drop_request(actor: Actor, node: str, identity: str) -> None:

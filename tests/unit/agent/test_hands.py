@@ -15,6 +15,7 @@ from locksmith.core import keys
 from locksmith.core.documents import NodeRecord, Phase
 from locksmith.core.effects import Effect
 from locksmith.core.facts import SlotFact
+from locksmith.core.history import Notes, Unsanctioned
 from locksmith.core.ledger import Owed, Stage
 from locksmith.core.needs import NeedUnknown, NotNeeded
 from locksmith.core.states import Agent, Steady
@@ -22,6 +23,7 @@ from locksmith.core.telling import Telling
 from locksmith.core.verdict import Answer, Closed, Open, Unknown
 from locksmith.core.windows import parse_window
 from locksmith.errors import Damaged, Denied, Unavailable
+from locksmith.errors import Unknown as NoAnswer
 from locksmith.hooks import HookCancelled, HookDone, HookFailed
 from locksmith.rebooters import Firing, NotAccepted
 from locksmith.semaphore import by_hand, holding, operating, recovery
@@ -644,6 +646,20 @@ def test_the_record_says_what_the_agent_says(bench):
     bench.hands.write_record(record)
     stored = NodeRecord.decode("node", bench.world.rows()[keys.record("web", NODE)])
     assert replace(stored, gen="") == record
+
+
+def test_an_unsanctioned_boot_is_looked_up_once_and_noted(bench):
+    mind = bench.mind()
+    boot = Unsanctioned(boot="boot-2/0", at=bench.actor.clock.wall())
+    mind = replace(mind, ledger=replace(mind.ledger, unsanctioned=(boot,)))
+    record = bench.hands.record(mind, Telling("steady", None, "x"), ())
+    assert record.unsanctioned == (boot,)
+    bench.hands.write_record(record)
+    notes = bench.world.rows()[keys.notes_of_node(NODE)]
+    assert [note.at for note in Notes.decode("notes", notes).notes] == [boot.at]
+    bench.faults.plan(Fault.DROP)  # the next request: no look comes before the commit any more
+    with pytest.raises(NoAnswer):
+        bench.hands.write_record(record)
 
 
 def test_each_record_is_another_value(bench):

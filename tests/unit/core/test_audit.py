@@ -8,7 +8,7 @@ import pytest
 
 from locksmith.core.audit import Replay, replay, unsanctioned
 from locksmith.core.documents import Guard, NodeRecord
-from locksmith.core.history import Entry
+from locksmith.core.history import Entry, Unsanctioned
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 LIMIT = "group/web"
@@ -205,11 +205,30 @@ def test_random_histories_pass_and_a_random_extra_grant_does_not(seed):
 
 def test_reboots_that_nobody_sanctioned():
     record = NodeRecord(host="n1", group="web", state="steady", seen=NOON)
-    assert unsanctioned("id1", record) is None
-    finding = unsanctioned("id1", replace(record, reboots={"unsanctioned": 2, "healthy": 5}))
-    assert finding is not None
+    assert list(unsanctioned("id1", record)) == []
+    [finding] = unsanctioned("id1", replace(record, reboots={"unsanctioned": 2, "healthy": 5}))
     assert (finding.kind, finding.node, finding.disproves) == ("unsanctioned", "id1", True)
     assert finding.text == "n1 rebooted 2 times without an armed slot"
+
+
+def test_each_of_them_that_is_named_is_told_by_itself():
+    """By the record or by a note, and by both once; the rest, of an older agent, together."""
+    one, two = (Unsanctioned(boot=f"b{hour}/0", at=NOON + timedelta(hours=hour)) for hour in (1, 2))
+    record = NodeRecord(
+        host="n1", group="web", state="steady", seen=NOON, reboots={"unsanctioned": 3}, unsanctioned=(two,)
+    )
+    found = [(each.at, each.text) for each in unsanctioned("id1", record, [one, two])]
+    assert found == [
+        (one.at, "n1 rebooted without an armed slot, into boot b1/0"),
+        (two.at, "n1 rebooted without an armed slot, into boot b2/0"),
+        (None, "n1 rebooted 1 more time without an armed slot"),
+    ]
+    last = {"result": "unsanctioned", "at": (NOON + timedelta(hours=3)).isoformat()}
+    assert [each.at for each in unsanctioned("id1", replace(record, last_reboot=last), [one])] == [
+        one.at,
+        two.at,
+        NOON + timedelta(hours=3),
+    ]
 
 
 def test_an_older_locksmith_is_told_as_such_and_accuses_nobody():

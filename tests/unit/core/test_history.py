@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from locksmith.core import keys
-from locksmith.core.history import AGE, NOTES, NOTES_SIZE, RING, STEPS, TEXT, Note, Notes, noted, stepped
+from locksmith.core.history import AGE, NOTE_SIZE, NOTES, RING, STEPS, TEXT, Note, Notes, noted, stepped
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 
@@ -36,7 +36,7 @@ def test_notes_are_bounded_in_bytes(letter):
     for minute in range(NOTES * 2):
         long = letter * 60_000
         notes = noted(notes, Note(act="paused", at=NOON + timedelta(minutes=minute), by=long, reason=long), "g")
-        assert len(notes.encode()) <= NOTES_SIZE
+        assert len(notes.encode()) <= NOTES * NOTE_SIZE
         assert notes.notes[-1].at == NOON + timedelta(minutes=minute)
     assert notes is not None
     assert len(notes.notes) > NOTES // 8
@@ -44,7 +44,7 @@ def test_notes_are_bounded_in_bytes(letter):
 
 
 def test_what_others_put_beside_the_notes_goes_when_there_is_no_room_for_it():
-    full = Notes(notes=(note(0),), extra={"new": "x" * NOTES_SIZE})
+    full = Notes(notes=(note(0),), extra={"new": "x" * NOTES * NOTE_SIZE})
     assert noted(full, note(1), "g").notes == (note(1),)
 
 

@@ -5,6 +5,7 @@ from datetime import timedelta
 
 import pytest
 
+from locksmith.core.history import Unsanctioned
 from locksmith.core.ledger import LastReboot, Ledger, Stage
 from locksmith.errors import Corrupt
 from tests.fakes.mind import HOME, NOON, ledger, owed
@@ -17,7 +18,7 @@ FULL = ledger(
     ),
     wanted={"file": "fp-1"}, spent={"apt": "fp-0"}, failures=3, cooldown_until=NOON + timedelta(hours=1), last_ours=NOON,
     last=LastReboot(at=NOON, result="healthy", reason="x", origin="v1", target="v2", came_as="v2", phases={"verifying": 3.5}),
-    reboots={"healthy": 4}, called_off={"gate": 2},
+    unsanctioned=(Unsanctioned(boot="boot-2/0", at=NOON),), reboots={"healthy": 4}, called_off={"gate": 2},
 )  # fmt: skip
 
 

@@ -8,6 +8,7 @@ import pytest
 from locksmith.core import effects as do
 from locksmith.core import events as ev
 from locksmith.core.facts import HoldFact, Strategy
+from locksmith.core.history import UNSANCTIONED, Unsanctioned
 from locksmith.core.ledger import LastReboot, Ledger, Stage
 from locksmith.core.needs import NeedUnknown
 from locksmith.core.states import (
@@ -74,6 +75,7 @@ def test_an_armed_attempt_of_the_boot_before_is_our_reboot():
     assert mind.book.last == LastReboot(at=NOON, result="", reason="file: linux-image", origin="v1", target="v2")
     assert mind.book.last_ours == NOON
     assert mind.book.reboots == {}
+    assert mind.book.unsanctioned == ()
 
 
 @pytest.mark.parametrize("book", [None, owed(boot=OLD_BOOT), owed(boot=OLD_BOOT, stage=Stage.RELEASING)])
@@ -83,6 +85,14 @@ def test_a_reboot_that_nobody_asked_for_is_recorded(book):
     assert mind.book.last is not None
     assert not mind.book.last.ours
     assert mind.book.last_ours is None
+    assert mind.book.unsanctioned == (Unsanctioned(boot=BOOT, at=NOON),)
+
+
+def test_so_many_reboots_that_nobody_asked_for_are_named_and_all_are_counted():
+    earlier = tuple(Unsanctioned(boot=f"boot-{number}/0", at=NOON) for number in range(UNSANCTIONED))
+    mind = begun(ledger(boot=OLD_BOOT, unsanctioned=earlier, reboots={"unsanctioned": UNSANCTIONED}))
+    assert mind.book.unsanctioned == (*earlier[1:], Unsanctioned(boot=BOOT, at=NOON))
+    assert mind.book.reboots == {"unsanctioned": UNSANCTIONED + 1}
 
 
 @pytest.mark.parametrize("stage", [Stage.VERIFYING, Stage.RELEASING])

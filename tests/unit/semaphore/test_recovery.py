@@ -1,12 +1,14 @@
 """START: what a node owes, after nothing of an earlier life can apply any more."""
 
 from dataclasses import replace
+from datetime import timedelta
 
 import pytest
 
 from locksmith.core import keys
 from locksmith.core.admission import Patience
 from locksmith.core.documents import NodeRecord, Phase
+from locksmith.core.history import NODE_NOTES, Notes, Unsanctioned
 from locksmith.errors import Denied, Unavailable, Unknown
 from locksmith.semaphore.actor import Actor
 from locksmith.semaphore.claiming import Attempt, claim
@@ -193,3 +195,51 @@ def test_a_request_is_dropped_only_if_it_is_that_one(world: World, n1: Actor) ->
     drop_request(n1, "n1", second.gen)
     drop_request(n1, "n1", second.gen)
     assert begin(n1).request is None
+
+
+# ------------------------------------------------------------------------------------------------ reboots that nobody sanctioned
+
+
+def unasked(world: World, number: int) -> Unsanctioned:
+    return Unsanctioned(boot=f"boot-{number}/0", at=world.clock.wall() + timedelta(minutes=number))
+
+
+def boots_noted(world: World) -> list[object]:
+    key = keys.notes_of_node("n1")
+    rows = world.rows()
+    return [note.more["boot"] for note in Notes.decode(key, rows[key]).notes] if key in rows else []
+
+
+def test_an_unsanctioned_boot_is_noted_once_in_the_commit_of_the_record(world: World, n1: Actor) -> None:
+    boots = (unasked(world, 1), unasked(world, 2))
+    record = NodeRecord(host="n1", group="web", state="steady", seen=world.clock.wall(), unsanctioned=boots)
+    world.faults(n1).plan(Fault.DROP)
+    with pytest.raises(Unknown):
+        write_record(n1, "n1", record, boots)
+    assert (keys.record("web", "n1") in world.rows(), boots_noted(world)) == (False, [])
+    for _ in range(2):  # an agent that starts again does not know what it has told
+        write_record(n1, "n1", record, boots)
+        assert boots_noted(world) == ["boot-1/0", "boot-2/0"]
+    [first, _] = Notes.decode("n", world.rows()[keys.notes_of_node("n1")]).notes
+    assert (first.act, first.at, first.node, first.more["group"]) == ("unsanctioned", boots[0].at, "n1", "web")
+
+
+def test_what_the_notes_have_dropped_is_not_told_again(world: World, n1: Actor) -> None:
+    boots = [unasked(world, number) for number in range(NODE_NOTES + 3)]
+    record = NodeRecord(host="n1", group="web", state="steady", seen=world.clock.wall())
+    write_record(n1, "n1", record, boots)
+    kept = boots_noted(world)
+    assert kept == [boot.boot for boot in boots[3:]]
+    write_record(n1, "n1", record, boots)
+    assert boots_noted(world) == kept
+
+
+def test_a_note_that_cannot_be_read_is_begun_anew(world: World, n1: Actor) -> None:
+    n1.store.commit((), [Put(keys.notes_of_node("n1"), b"{")])
+    write_record(
+        n1,
+        "n1",
+        NodeRecord(host="n1", group="web", state="steady", seen=world.clock.wall()),
+        [unasked(world, 1)],
+    )
+    assert boots_noted(world) == ["boot-1/0"]
