@@ -88,9 +88,20 @@ def test_what_is_heard_before_the_end_is_kept(channel, tmp_path):
     announcer.start()
     for number in range(20):
         announcer.hear(waiting(f"fp-{number}"))
+    until(lambda: made.waiting == 20)
     announcer.close(0.3)  # the receiver does not answer meanwhile: all of them wait for the next start
-    assert made.waiting == 20
     sink.gate.set()
+    assert channel(FakeSink()).waiting == 20
+
+
+def test_what_is_heard_before_the_end_is_sent_before_it_where_there_is_time(channel):
+    sink = FakeSink()
+    announcer = Announcer([channel(sink)], "host-1")
+    announcer.start()
+    for number in range(20):
+        announcer.hear(waiting(f"fp-{number}"))
+    announcer.close(60)
+    assert sink.taken == ["staged"] * 20
 
 
 def test_the_loop_goes_on_when_nobody_listens(channel, caplog):
