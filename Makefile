@@ -14,14 +14,15 @@ JOBS ?= 4
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help setup servers demo check lint test e2e bench man completions
+.PHONY: help setup servers demo check lint test fuzz e2e bench man completions
 
 help:
 	@echo "make demo     a simulated fleet reboots in turn, live, in about 30 seconds"
 	@echo "make check    the fast loop: lint, types, layers, unit tests"
 	@echo "make test     everything, with real etcd and Consul servers, and make e2e"
 	@echo "make e2e      containers that really reboot, under real systemd; needs root"
-	@echo "make bench    the figures of the README, measured here"
+	@echo "make fuzz     everything that others write or say, with EXAMPLES=2000 of each kind"
+	@echo "make bench    docs/performance.md, measured here: 15 minutes; 3 with QUICK=1"
 	@echo "make setup    the virtual environment in $(VENV)"
 	@echo "make man      deploy/man and deploy/completions, written anew from the commands and the reference"
 	@echo "make servers  etcd and Consul for the tests, unpacked below .cache"
@@ -90,7 +91,12 @@ e2e: setup
 	@$(ROOT)
 	$(E2E)
 
+# The report with its drawings: docs/performance.md. QUICK=1 takes 3 minutes instead of 15 and writes below .cache/bench.
 bench: servers
-	@shopt -s nullglob; for program in tests/benchmarks/[a-z]*.py; do \
-		name=$${program%.py}; echo "== $$name"; $(BIN)/python -m $${name//\//.}; \
-	done
+	@$(BIN)/python -c 'import matplotlib' 2>/dev/null || $(BIN)/python -m pip install --quiet --editable '.[bench]'
+	@$(BIN)/python -m tests.benchmarks.bench $(if $(QUICK),--quick)
+
+# What it finds is kept by hypothesis in .hypothesis, and belongs as an explicit example beside the test that found it.
+EXAMPLES ?= 2000
+fuzz: setup
+	LOCKSMITH_FUZZ=$(EXAMPLES) $(BIN)/pytest -q -n $(JOBS) --timeout 3600 tests/fuzz

@@ -1,10 +1,7 @@
 """Whatever stands in the store: lockctl ends with a documented exit code, an agent's acts with an error of ours."""
 
-import io
-import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
 from random import Random
@@ -14,7 +11,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 from prometheus_client.parser import text_string_to_metric_families
 
-from locksmith.cli.program import run
 from locksmith.core import keys
 from locksmith.core.admission import Patience
 from locksmith.core.documents import Brake, Config, Guard, Holder, NodeRecord, Pause, Ticket
@@ -32,11 +28,10 @@ from locksmith.stores.memory import MemoryStore
 from locksmith.stores.sqlite import SqliteStore
 from tests.fakes.clock import VirtualClock
 from tests.fuzz.profile import fuzz
+from tests.fuzz.running import lockctl
 from tests.fuzz.scenes import NODES, scenes
 from tests.fuzz.values import EDGES
 
-EXITS = {0, 1, 2, 3, 4, 5, 6, 130}
-"""docs/reference.md, "Exit codes"."""
 READS = (
     "status", "status --all", "status --group web", "nodes", "groups", "why n1", "why --group web n2", "history --last 100",
     "history --node n1", "history --group web", "audit", "audit --group web", "plan", "plan --group web", "fsck",
@@ -47,54 +42,6 @@ WRITES = (
     "lock n2 --reason x", "unlock n1", "unlock n1 --force --reason x", "unlock n1 --force --armed --reason x", "forget n1",
     "fsck --repair",    "lock n1 --reason x --group web", "unlock n2 --strict",
 )  # fmt: skip
-
-
-@contextmanager
-def captured() -> Iterator[tuple[io.TextIOWrapper, io.TextIOWrapper]]:
-    """Standard output and error as the program has them: UTF-8, and nothing that cannot be shown."""
-    before = sys.stdout, sys.stderr
-    sys.stdout, sys.stderr = (
-        io.TextIOWrapper(io.BytesIO(), encoding="utf-8", errors="backslashreplace") for _ in range(2)
-    )
-    try:
-        yield sys.stdout, sys.stderr
-    finally:
-        sys.stdout, sys.stderr = before
-
-
-def lockctl(*words: str) -> None:
-    """Run it, and judge how it ends."""
-    with captured() as (out, err):
-        code = run(words)
-        said = []
-        for stream in (out, err):
-            stream.flush()
-            said.append(stream.buffer.getvalue().decode())  # type: ignore[attr-defined]
-    assert code in EXITS
-    told = "".join(said)
-    assert "internal error" not in told, (words, told)
-    assert "Traceback" not in told
-    assert "\x1b" not in told, (words, told)
-    if "--json" not in words:
-        assert "\0" not in told
-        assert "\u202e" not in told
-
-
-@pytest.fixture
-def configured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A configuration of a node, with its store in a file."""
-    for name in ("LOCKSMITH_STORE", "LOCKSMITH_GROUP", "LOCKSMITH_NODE", "NO_COLOR"):
-        monkeypatch.delenv(name, raising=False)
-    path, store = tmp_path / "locksmith.toml", tmp_path / "store.db"
-    (tmp_path / "boot_id").write_text("b-0\n")
-    path.write_text(
-        f'[store]\nurl = "sqlite://{store}"\n[node]\nid = "{NODES[2]}"\nrun_dir = "{tmp_path}/run"\n'
-        f'state_dir = "{tmp_path}/state"\n'
-        f'boot_id_file = "{tmp_path}/boot_id"\n[updates.packages]\nkind = "reboot-required"\n'
-        f'[hooks]\ndirectory = "{tmp_path}/hooks"\n'
-    )
-    monkeypatch.setenv("LOCKSMITH_CONFIG", str(path))
-    return store
 
 
 def fill(store: SqliteStore | MemoryStore, scene: dict[str, bytes]) -> None:
@@ -157,6 +104,7 @@ def test_what_was_found(configured: Path, monkeypatch: pytest.MonkeyPatch, what:
     try:
         for command in READS:
             lockctl(*command.split())
+            lockctl(*command.split(), "--color", "always")
     finally:
         monkeypatch.undo()
         time.tzset()
