@@ -1,6 +1,6 @@
 """A real `locksmithd` with nothing to do: what it asks of its store, how often it wakes, what memory it takes.
 
-    python -m tests.benchmarks.idle [--minutes 10] [--store etcd] [--store consul]
+    python -m tests.benchmarks.idle [--minutes 10] [--store etcd] [--store consul] [--json FILE]
 
 The requests are counted by a proxy in front of the server, the wake-ups by the kernel (voluntary context switches of each
 thread). It exits 1 when a promise is broken: at most 3 requests and 1 write in ten minutes, and the loop's thread wakes at
@@ -10,6 +10,7 @@ most twice a minute besides what the feeders bring (one event for each `poll_int
 import argparse
 import contextlib
 import json
+import os
 import subprocess
 import sys
 import tempfile
@@ -18,6 +19,7 @@ import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from tests.benchmarks.parts.counting import Counting
 from tests.integration.places import LOCKSMITHD
@@ -45,14 +47,19 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--minutes", type=float, default=10.0)
     parser.add_argument("--store", action="append", choices=["etcd", "consul"])
+    parser.add_argument("--json", type=Path, help="write the figures there as well")
     options = parser.parse_args()
     with contextlib.ExitStack() as stack:
         agents = [stack.enter_context(_agent(kind)) for kind in options.store or ["etcd", "consul"]]
         time.sleep(SETTLE_SECONDS)
-        befores = [(agent.proxy.requests, agent.proxy.writes, _threads(agent.pid)) for agent in agents]
+        befores = [Seen.of(agent) for agent in agents]
         time.sleep(options.minutes * 60)
-        verdicts = [_report(agent, *before, options.minutes) for agent, before in zip(agents, befores, strict=True)]
-    return 0 if all(verdicts) else 1
+        found = [figures(agent, before, options.minutes) for agent, before in zip(agents, befores, strict=True)]
+    for each in found:
+        _print(each)
+    if options.json:
+        options.json.write_text(json.dumps(found, indent=1) + "\n")
+    return 0 if all(each["kept"] for each in found) else 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +69,24 @@ class Agent:
     kind: str
     pid: int
     proxy: Counting
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What has been counted of an agent at one moment; processor time in seconds."""
+
+    requests: int
+    writes: int
+    bytes: int
+    processor: float
+    threads: list[Thread]
+
+    @classmethod
+    def of(cls, agent: Agent) -> "Seen":
+        """Now."""
+        times = Path(f"/proc/{agent.pid}/stat").read_text().rpartition(")")[2].split()
+        processor = (int(times[11]) + int(times[12])) / os.sysconf("SC_CLK_TCK")
+        return cls(agent.proxy.requests, agent.proxy.writes, agent.proxy.bytes, processor, _threads(agent.pid))
 
 
 @contextlib.contextmanager
@@ -117,23 +142,55 @@ def _fields(path: Path) -> dict[str, str]:
     return {name: value.strip() for name, value in pairs}
 
 
-def _report(agent: Agent, requests: int, writes: int, before: list[Thread], minutes: float) -> bool:
-    requests, writes = agent.proxy.requests - requests, agent.proxy.writes - writes
-    earlier = {thread.tid: thread.switches for thread in before}
-    rates = [(thread, (thread.switches - earlier.get(thread.tid, 0)) / minutes) for thread in _threads(agent.pid)]
+def figures(agent: Agent, before: Seen, minutes: float) -> dict[str, Any]:
+    """What happened since `before`, and whether it is as promised."""
+    after = Seen.of(agent)
+    requests, writes = after.requests - before.requests, after.writes - before.writes
+    earlier = {thread.tid: thread.switches for thread in before.threads}
+    rates = [(thread, (thread.switches - earlier.get(thread.tid, 0)) / minutes) for thread in after.threads]
     loop = next(rate for thread, rate in rates if thread.tid == agent.pid)
     memory = _fields(Path(f"/proc/{agent.pid}/status"))
     shared = _fields(Path(f"/proc/{agent.pid}/smaps_rollup"))
     scale = max(1.0, minutes / 10)
-    kept = requests <= 3 * scale and writes <= scale and loop <= 2 + FED_PER_MINUTE
-    print(f"== an idle agent on {agent.kind}, {minutes:g} minutes: {'well' if kept else 'NOT AS PROMISED'}")
-    print(f"requests {requests} (at most {3 * scale:g}), of which writes {writes} (at most {scale:g})")
-    print(f"the loop's thread woke {loop:.2f} times a minute, about {FED_PER_MINUTE:g} of them for the feeder")
-    for thread, rate in rates:
-        if thread.tid != agent.pid:
-            print(f"  another thread ({thread.name}): {rate:.2f} a minute")
-    print(f"memory: {memory['VmRSS']} resident, {memory['VmHWM']} at most, {shared['Pss']} in proportion")
-    return kept
+    return {
+        "store": agent.kind,
+        "minutes": minutes,
+        "kept": requests <= 3 * scale and writes <= scale and loop <= 2 + FED_PER_MINUTE,
+        "requests": requests,
+        "requests_promised": 3 * scale,
+        "writes": writes,
+        "writes_promised": scale,
+        "bytes": after.bytes - before.bytes,
+        "processor": after.processor - before.processor,
+        "loop_per_minute": loop,
+        "others": [[thread.name, rate] for thread, rate in rates if thread.tid != agent.pid],
+        "resident_mib": _mib(memory["VmRSS"]),
+        "peak_mib": _mib(memory["VmHWM"]),
+        "proportional_mib": _mib(shared["Pss"]),
+    }
+
+
+def _mib(told: str) -> float:
+    return int(told.removesuffix("kB")) / 1024
+
+
+def _print(found: dict[str, Any]) -> None:
+    kept = "well" if found["kept"] else "NOT AS PROMISED"
+    print(f"== an idle agent on {found['store']}, {found['minutes']:g} minutes: {kept}")
+    print(
+        f"requests {found['requests']} (at most {found['requests_promised']:g}), of which writes {found['writes']}"
+        f" (at most {found['writes_promised']:g}); {found['bytes']} bytes; {found['processor']:.2f} s of processor"
+    )
+    print(
+        f"the loop's thread woke {found['loop_per_minute']:.2f} times a minute,"
+        f" about {FED_PER_MINUTE:g} of them for the feeder"
+    )
+    for name, rate in found["others"]:
+        print(f"  another thread ({name}): {rate:.2f} a minute")
+    print(
+        f"memory in MiB: {found['resident_mib']:.0f} resident, {found['peak_mib']:.0f} at most,"
+        f" {found['proportional_mib']:.0f} in proportion"
+    )
 
 
 if __name__ == "__main__":

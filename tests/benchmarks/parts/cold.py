@@ -8,7 +8,7 @@ import json
 import statistics
 import subprocess
 import sys
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 from tests.integration.places import LOCKCTL, Place
 
@@ -49,19 +49,12 @@ def cost(command: list[str], environment: dict[str, str], rounds: int) -> Cost:
     return Cost(statistics.median(walls), statistics.median(processors), peak / 1024)
 
 
-def report(where: Place, rounds: int) -> None:
-    """Print the figures of one store."""
-    environment = where.environment
-    nothing = cost([sys.executable, "-c", "pass"], environment, rounds)
-    click = cost([sys.executable, "-c", "import click"], environment, rounds)
-    status = cost([str(LOCKCTL), "status"], environment, rounds)
-    print(
-        f"lockctl status, cold: {status.wall / nothing.wall:.1f} times python -c pass, "
-        f"{status.wall / click.wall:.1f} times import click ({status.wall * 1000:.0f}, {nothing.wall * 1000:.0f}, "
-        f"{click.wall * 1000:.0f} ms; processor {status.processor * 1000:.0f} ms)"
-    )
-    print(
-        f"memory of lockctl status: {status.memory / nothing.memory:.1f} times python -c pass, "
-        f"{status.memory / click.memory:.1f} times import click ({status.memory:.0f}, {nothing.memory:.0f}, "
-        f"{click.memory:.0f} MiB)"
-    )
+def figures(where: Place, rounds: int, beside: dict[str, list[str]] | None = None) -> dict[str, dict[str, float]]:
+    """Of one store: `lockctl status`, Python that does nothing, importing click, and other programs that are given."""
+    commands = {
+        "nothing": [sys.executable, "-c", "pass"],
+        "click": [sys.executable, "-c", "import click"],
+        "status": [str(LOCKCTL), "status"],
+        **(beside or {}),
+    }
+    return {name: asdict(cost(command, where.environment, rounds)) for name, command in commands.items()}

@@ -1,4 +1,4 @@
-"""A proxy that counts requests as the server sees them, whatever the client believes it has sent.
+"""A proxy that counts requests and bytes as the server sees them, whatever the client believes it has sent.
 
 One HTTP/1 request, one gRPC call: each counts once, a long poll or a stream as one. The writes among them are known by what
 they carry.
@@ -21,6 +21,7 @@ class Counting(TcpProxy):
         self._counting = threading.Lock()
         self.requests = 0
         self.writes = 0
+        self.bytes = 0
 
     def take(self, request: bytes, seen: set[LostAnswer]) -> LostAnswer | None:
         """Called with what has arrived of a request; `seen` is that request's own."""
@@ -32,3 +33,8 @@ class Counting(TcpProxy):
                 seen.add(self._written)
                 self.writes += 1
         return super().take(request, seen)
+
+    def moved(self, size: int) -> None:
+        """Both directions, with everything that the protocol puts around keys and values."""
+        with self._counting:
+            self.bytes += size

@@ -7,6 +7,7 @@ nodes are counted between the first and the last release, and divided by the cyc
 import threading
 import time
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from locksmith.semaphore.claiming import Attempt
@@ -14,7 +15,6 @@ from locksmith.stores.measured import Measured, Request
 from tests.benchmarks.parts.cycle import rest_of_cycle, wait_for_slot
 from tests.integration.places import TTL, Place
 
-CROWDS = (10, 60, 200)
 GROUP = "crowd"
 HELD_SECONDS = 0.25
 """How long a slot is held before it is armed: long enough for everybody who is woken by the claim to have looked."""
@@ -46,15 +46,14 @@ class Tally:
             self.cycles = 0
 
 
-def report(where: Place, cycles: int) -> None:
-    """Print the figures of one store, one line a crowd."""
-    for waiters in CROWDS:
+def figures(where: Place, crowds: Sequence[int], cycles: int) -> list[dict[str, float]]:
+    """Of one store, one entry a crowd: requests of a cycle, all nodes together."""
+    found = []
+    for waiters in crowds:
         counts, tickets = measure(where, waiters, cycles)
-        told = ", ".join(f"{counts[op] / cycles:.1f} {word}" for op, word in WORDS.items())
-        print(f"requests of a cycle with {waiters} waiters ({tickets} in the queue): {told}; of all nodes together")
-
-
-WORDS = {"read": "reads", "commit": "commits", "watch": "long polls"}
+        each = {op: counts[op] / cycles for op in ("read", "commit", "watch")}
+        found.append({"waiters": waiters, "tickets": tickets, **each})
+    return found
 
 
 def measure(where: Place, waiters: int, cycles: int) -> tuple[Counter[str], int]:

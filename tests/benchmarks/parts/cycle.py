@@ -21,6 +21,9 @@ from tests.integration.places import TTL, Place
 AGENT_POLL = 60.0
 """Seconds after which an agent that waits looks again, whatever its watches say."""
 
+PAIR_COMMITS = 3
+"""Of acquire and release together: ticket, claim, release."""
+
 
 def acquire(actor: Actor, attempt: Attempt, session: str) -> Slot:
     """Ticket and claim of a node that is alone. Raises AssertionError when it is not."""
@@ -95,8 +98,8 @@ def timed(action: Callable[[], object]) -> float:
     return time.perf_counter() - before
 
 
-def report(where: Place, rounds: int) -> None:
-    """Print the figures of one store."""
+def figures(where: Place, rounds: int) -> dict[str, float]:
+    """Of one store: counts, seconds, and ratios against bare commits of the same store."""
     where.slots(1)
     requests: list[Request] = []
     actor = where.another(Measured(where.connect(), requests.append))
@@ -105,32 +108,30 @@ def report(where: Place, rounds: int) -> None:
     requests.clear()
     rest_of_cycle(actor, acquire(actor, where.attempt("alone"), session.id))
     counted = Counter(request.op for request in requests)
-    print(
-        f"requests of an uncontended cycle: {counted['read']} reads, {counted['commit']} commits"
-        " (a session is opened and ended besides)"
-    )
+    moved = sum(request.bytes_read + request.bytes_written for request in requests)
+    pairs, bare, commits = [], [], len([request for request in requests if request.op == "commit"])
 
     def pair() -> None:
         release(actor, acquire(actor, where.attempt("pair"), session.id))
 
-    pairs, bare = [], []
     for _ in range(rounds):
         pairs.append(timed(pair))
-        bare += bare_commits(actor.store, "bare", 3)
-    commit = statistics.median(bare)
-    ratio = statistics.median(pairs) / (3 * commit)
-    print(f"a bare commit: {commit * 1000:.2f} ms (median of {len(bare)})")
-    print(
-        f"acquire and release, against their 3 commits bare: {ratio:.1f} times ({statistics.median(pairs) * 1000:.2f} ms)"
-    )
-    handed = [_hand_off(where, number, session.id) for number in range(max(5, rounds // 3))]
-    median = statistics.median(handed)
-    print(
-        f"hand-off, from a release that is done to the next holder that knows: {median / commit:.1f} bare commits"
-        f" ({median * 1000:.1f} ms, slowest of {len(handed)} {max(handed) * 1000:.1f} ms)"
-    )
+        bare += bare_commits(actor.store, "bare", PAIR_COMMITS)
+    handed = [_hand_off(where, number, session.id) for number in range(max(5, rounds // 5))]
     session.end()
     actor.store.close()
+    commit = statistics.median(bare)
+    return {
+        "reads": counted["read"],
+        "commits": commits,
+        "bytes": moved,
+        "commit_seconds": commit,
+        "pair_seconds": statistics.median(pairs),
+        "pair_ratio": statistics.median(pairs) / (PAIR_COMMITS * commit),
+        "hand_off_seconds": statistics.median(handed),
+        "hand_off_ratio": statistics.median(handed) / commit,
+        "hand_off_slowest": max(handed),
+    }
 
 
 def _hand_off(where: Place, number: int, session: str) -> float:

@@ -15,8 +15,8 @@ REGISTRY_SECONDS = 12.0
 """The registry record is written at most once in ten seconds: the last one comes this late."""
 
 
-def report(where: Place, raw: EtcdRaw | ConsulRaw) -> None:
-    """Print the figures of one store."""
+def figures(where: Place, raw: EtcdRaw | ConsulRaw) -> dict[str, float]:
+    """Requests, writes among them, and bytes on the wire."""
     kind, upstream = where.url.split("://")
     address = upstream.split("/")[0]
     with Counting(address) as proxy, Fleet(raw, 1, slots=1, urls=[f"{kind}://{proxy.endpoint}/{raw.prefix}"]) as fleet:
@@ -24,11 +24,9 @@ def report(where: Place, raw: EtcdRaw | ConsulRaw) -> None:
         host.start()
         fleet.wait(lambda: host.is_in("steady"), "it is steady")
         time.sleep(REGISTRY_SECONDS)
-        requests, writes = proxy.requests, proxy.writes
+        before = proxy.requests, proxy.writes, proxy.bytes
         host.stage_update()
         fleet.wait(lambda: fleet.rebooted_and_steady(host), "it has rebooted")
         time.sleep(REGISTRY_SECONDS)
-        print(
-            f"a whole reboot of a real agent: {proxy.requests - requests} requests, of which {proxy.writes - writes} writes"
-            " (two starts, the session and the registry included)"
-        )
+        after = proxy.requests, proxy.writes, proxy.bytes
+    return {name: end - start for name, start, end in zip(("requests", "writes", "bytes"), before, after, strict=True)}
