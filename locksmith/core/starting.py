@@ -229,7 +229,8 @@ def _held(agent: Agent, slot: SlotFact, at: Moment) -> Turn:
     if owed is None:
         return evaluate(agent, at)
     if slot.phase in ("verifying", "failed") or slot.boot != agent.boot:
-        if owed.stage == Stage.RELEASING and slot.boot == agent.boot:
+        # A full disk may have kept a journal of the boot before: what was well there proves nothing of this boot.
+        if owed.stage == Stage.RELEASING and slot.boot == agent.boot == owed.verify_boot:
             return begin_release(agent, at)
         return begin_verify(agent, slot, at)
     if owed.stage == Stage.RELEASING:

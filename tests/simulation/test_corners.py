@@ -20,6 +20,7 @@ from locksmith.semaphore.holding import release
 from locksmith.semaphore.recovery import start
 from locksmith.semaphore.taking import force_unlock
 from tests.fakes.mind import (
+    BOOT,
     HOME,
     NEXT_BOOT,
     NOON,
@@ -236,6 +237,15 @@ def test_a_release_that_the_journal_could_not_name_is_explained_to_the_next_star
     assert isinstance(mind.state, Undoing)
     release(actor, world.holding(actor, "n1"))
     assert start(actor, "n1", "", None).unlocked == record, "with a journal nothing is left behind"
+
+
+def test_what_was_well_in_an_earlier_boot_is_no_proof_in_this_one():
+    """The release failed, power was cut, the disk was full in the new boot, and the process was started again (seed 77)."""
+    owes = owed(stage=Stage.RELEASING, boot="boot-1/0", verify_boot=BOOT, result="healthy")
+    mind = Mind(agent(None, ledger(owes, boot=BOOT), boot=NEXT_BOOT))
+    mind.hear(found(slot(phase="verifying", boot=NEXT_BOOT)))
+    assert isinstance(mind.state, Verifying)
+    assert do.Release() not in mind.effects
 
 
 # ---------------------------------------------------------------- clocks and words
