@@ -115,13 +115,17 @@ class Request(Document):
 class Guard(Document):
     """`lim/<kind>/<name>`: a limit. `count` is the number of holders that name it, at every revision.
 
-    `seq` is the number of its last change: each has an entry in the history, written in the same commit.
+    `seq` is the number of its last change: each has an entry in the history, written in the same commit. `months` has the
+    number of the last change of each month, so that the commit knows without a read which entries are too old, and `gone`
+    up to which number they were dropped for that.
     """
 
     slots: int = 1
     effective: int = 1
     count: int = 0
     seq: int = field(default=0, metadata=BEGUN_ANEW)
+    months: Mapping[str, int] = field(default_factory=dict, metadata=BEGUN_ANEW)
+    gone: int = field(default=0, metadata=BEGUN_ANEW)
 
     @property
     def free(self) -> int:

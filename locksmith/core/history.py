@@ -20,7 +20,11 @@ NOTES = 48
 NODE_NOTES = 12
 """So many notes a node keeps."""
 AGE = timedelta(days=400)
-"""What is older is not shown. A note goes with the next one beside it, an entry when the ring comes round to it."""
+"""What is older is not shown, and goes: a note with the next one beside it, an entry with a later release of the limit."""
+DROPS = 4
+"""So many entries that are too old go with one release; it writes one, and so did its grant."""
+MONTHS = 36
+"""So many months a guard keeps marks of, at most."""
 UNSANCTIONED = 8
 """So many of the last reboots that nobody sanctioned a node's journal and record name; all of them are counted."""
 STEPS = 16
@@ -136,12 +140,33 @@ def noted(before: Notes | None, note: Note, gen: str, most: int = NOTES) -> Note
     old = before or Notes()
     kept = tuple(each for each in old.notes if note.at - each.at < AGE)
     new = replace(note, by=short(note.by), node=short(note.node), host=short(note.host), reason=short(note.reason))
-    notes = Notes(gen=gen, notes=(*kept, new)[-most:], extra=old.extra)
+    notes = replace(old, gen=gen, notes=(*kept, new)[-most:])
     while len(notes.encode()) > most * NOTE_SIZE:
         if len(notes.notes) == 1:
             return Notes(gen=gen, notes=notes.notes)
         notes = replace(notes, notes=notes.notes[max(1, len(notes.notes) // 8) :])
     return notes
+
+
+def marked(months: Mapping[str, int], gone: int, seq: int, at: datetime) -> dict[str, int]:
+    """The marks of a guard, by month: the number of the last change that was made by its end. `seq` is that of now.
+
+    The months only go on: a clock that lags would otherwise make what is new look old.
+    """
+    month = max([f"{at:%Y-%m}", *months])
+    kept = sorted((name, number) for name, number in {**months, month: seq}.items() if number > gone)
+    return dict(kept[-MONTHS:])
+
+
+def outlived(months: Mapping[str, int], gone: int, seq: int, at: datetime) -> range:
+    """The numbers of the oldest entries, all of months that are too old, which may go with change `seq`.
+
+    `gone` is the number up to which they went before; below `seq` - RING another entry has their place.
+    """
+    oldest = f"{at - AGE:%Y-%m}"
+    last = max((number for month, number in months.items() if month < oldest), default=0)
+    first = max(gone, seq - RING) + 1
+    return range(first, min(last, seq - 1, first + DROPS - 1) + 1)
 
 
 def stepped(steps: tuple[Step, ...], phase: str, at: datetime, boot: str) -> tuple[Step, ...]:

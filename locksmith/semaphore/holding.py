@@ -14,7 +14,7 @@ from locksmith.core.history import Entry
 from locksmith.errors import Conflict, Corrupt, StoreError, Unknown
 from locksmith.semaphore.actor import PATIENCE, Actor, Done, Try, View, believe_absent, look, settle
 from locksmith.semaphore.claiming import Barred, Held, barred, held, recount, stopped
-from locksmith.semaphore.recording import counted, entry_of, note, noting, with_step
+from locksmith.semaphore.recording import Outlived, counted, dropping, entry_of, note, noting, outlived_of, with_step
 from locksmith.stores import Check, Commit, Put
 
 
@@ -291,10 +291,11 @@ def fail(actor: Actor, slot: Slot, check: str) -> Kept | Gone:
     return settle(actor, step)
 
 
-def removal(view: View, current: Held, entry: Entry) -> Commit:
+def removal(view: View, current: Held, entry: Entry, old: Outlived | None = None) -> Commit:
     """The commit that deletes a holder and takes it off all that counts it: guards, and the brake if it had failed.
 
-    The snapshot must have read the holder, its guards and its group's brake. `entry` tells it to the history.
+    The snapshot must have read the holder, its guards and its group's brake. `entry` tells it to the history,
+    of which the entries `old` go with it; see `recording.dropping`.
     """
     holder, node = current.holder, keys.own_node(current.key)
     checks, puts = [Check(current.key, current.mod)], list[Put]()
@@ -303,7 +304,8 @@ def removal(view: View, current: Held, entry: Entry) -> Commit:
         guard = view.document(key, Guard)
         checks.append(Check(key, view.mod(key)))
         if guard is not None:
-            puts += counted(limit, replace(guard, count=max(0, guard.count - 1)), entry)
+            gone = old.numbers[-1] if old is not None and old.limit == limit else guard.gone
+            puts += counted(limit, replace(guard, count=max(0, guard.count - 1), gone=gone), entry)
     if holder.phase == Phase.FAILED:
         key = keys.brake(holder.group)
         brake = view.document(key, Brake)
@@ -346,8 +348,11 @@ def release(
             left = with_step(current.holder, by_hand(current.holder, actor.clock.wall()))
             commit = Commit((Check(slot.key, current.mod),), (Put(slot.key, left.encode()),))
             return Try(commit, lambda _: Released(by_hand=True))
-        entry = entry_of(actor, "released", actor.nonce(), (slot.node, current.holder, current.token))
-        away = removal(view, current, told(entry))
+        entry = told(entry_of(actor, "released", actor.nonce(), (slot.node, current.holder, current.token)))
+        old = outlived_of(view, slot.limits, entry.at)
+        away = removal(view, current, entry, old)
+        if old is not None:
+            away = dropping(actor, away, old)
         if unwritten is not None:
             away = replace(away, puts=(*away.puts, _record(actor, view, current, unwritten)))
         return Try(away, lambda _: Released())
@@ -358,18 +363,25 @@ def release(
 def _record(actor: Actor, view: View, current: Held, problem: str) -> Put:
     """Like the record of an operator who took the slot away."""
     key = keys.unlocked(keys.own_node(current.key))
-    before = view.document(key, Unlocked)
-    taken = Unlocked(
-        gen=actor.nonce(),
+    reason = f"given back without a journal: {problem}"
+    return Put(key, explained(actor, view.document(key, Unlocked), current, reason, actor.nonce()).encode())
+
+
+def explained(actor: Actor, before: Unlocked | None, current: Held, reason: str, gen: str) -> Unlocked:
+    """The unlock record with this slot as its last one; what a newer locksmith wrote into it stays."""
+    last = Unlocked(
+        gen=gen,
         token=str(current.token),
         nonce=current.holder.nonce,
         phase=current.holder.phase,
         by=actor.by,
-        reason=f"given back without a journal: {problem}",
+        reason=reason,
         since=actor.clock.wall(),
-        earlier=before.tokens[-EXPLAINED:] if before is not None else (),
     )
-    return Put(key, taken.encode())
+    if before is None:
+        return last
+    earlier = before.tokens[-EXPLAINED:]
+    return replace(last, earlier=earlier, v=before.v, min_claim=before.min_claim, extra=before.extra)
 
 
 def by_hand(holder: Holder, now: datetime) -> Holder:

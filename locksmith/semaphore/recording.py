@@ -4,25 +4,66 @@ The one idea a reader would miss: whoever changes a guard does it through `count
 its entry; and what cannot be read of the history is begun anew, since it must never stand in the way of an act.
 """
 
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
 
 from locksmith.core import keys
 from locksmith.core.documents import Guard, Holder
-from locksmith.core.history import NODE_NOTES, NOTES, Entry, Note, Notes, Unsanctioned, noted, shortened, stepped
+from locksmith.core.history import (
+    NODE_NOTES,
+    NOTES,
+    Entry,
+    Note,
+    Notes,
+    Unsanctioned,
+    marked,
+    noted,
+    outlived,
+    shortened,
+    stepped,
+)
 from locksmith.errors import Corrupt
-from locksmith.semaphore.actor import Actor, View
-from locksmith.stores import Put
+from locksmith.semaphore.actor import Actor, View, look
+from locksmith.stores import Check, Commit, Put
 
 UNASKED = "rebooted without an armed slot"
 
 
 def counted(limit: str, guard: Guard, entry: Entry) -> tuple[Put, Put]:
     """The guard as changed, under its next number, and the entry of that number; the gen of `entry` is that of both."""
-    changed = replace(guard, gen=entry.gen, seq=guard.seq + 1)
+    seq = guard.seq + 1
+    months = marked(guard.months, guard.gone, seq, entry.at)
+    changed = replace(guard, gen=entry.gen, seq=seq, months=months)
     numbers = replace(entry, seq=changed.seq, count=changed.count, slots=changed.effective, prior=guard.gen)
     told = shortened(numbers)
     return Put(keys.guard(limit), changed.encode()), Put(keys.entry(limit, changed.seq), told.encode())
+
+
+@dataclass(frozen=True, slots=True)
+class Outlived:
+    """Entries of a limit that are too old: their numbers."""
+
+    limit: str
+    numbers: range
+
+
+def outlived_of(view: View, limits: Iterable[str], at: datetime) -> Outlived | None:
+    """Those of the first of these limits that has any: a commit has not room for those of all."""
+    for limit in limits:
+        guard = view.document(keys.guard(limit), Guard)
+        if guard is not None and (numbers := outlived(guard.months, guard.gone, guard.seq + 1, at)):
+            return Outlived(limit, numbers)
+    return None
+
+
+def dropping(actor: Actor, commit: Commit, old: Outlived) -> Commit:
+    """The commit that deletes them, too; their guard is in it with the last number as `gone`. Raises StoreError."""
+    there = look(actor.store, [keys.entry(old.limit, number) for number in old.numbers]).snapshot.under(keys.ENTRIES)
+    checks = tuple(Check(key, item.mod) for key, item in there)
+    return replace(
+        commit, checks=(*commit.checks, *checks), deletes=(*commit.deletes, *(check.key for check in checks))
+    )
 
 
 def entry_of(actor: Actor, act: str, gen: str, current: tuple[str, Holder, int | None]) -> Entry:
