@@ -11,11 +11,11 @@ from datetime import timedelta
 from typing import Literal
 
 from locksmith.core import keys
-from locksmith.core.documents import EXPLAINED, Holder, Phase, Revoke, Unlocked
+from locksmith.core.documents import Holder, Phase, Revoke, Unlocked
 from locksmith.errors import ArmedHolder, Asked, NotHeld
 from locksmith.semaphore.actor import Actor, Done, Try, look, settle
 from locksmith.semaphore.claiming import Held, held
-from locksmith.semaphore.holding import mark, removal, removal_keys, slot_of
+from locksmith.semaphore.holding import explained, mark, removal, removal_keys, slot_of
 from locksmith.semaphore.recording import entry_of
 from locksmith.semaphore.vigil import POLL, Progress, Vigil
 from locksmith.stores import Commit, Put
@@ -133,16 +133,7 @@ def _take(actor: Actor, node: str, target: Held, reason: str, phases: frozenset[
             )
         gen = actor.nonce()
         written[gen] = current
-        taken = Unlocked(
-            gen=gen,
-            token=str(current.token),
-            nonce=holder.nonce,
-            phase=holder.phase,
-            by=actor.by,
-            reason=reason,
-            since=actor.clock.wall(),
-            earlier=record.tokens[-EXPLAINED:] if record is not None else (),
-        )
+        taken = explained(actor, record, current, reason, gen)
         entry = entry_of(actor, "taken", gen, (node, holder, current.token))
         away = removal(view, current, replace(entry, outcome=reason))
         commit = Commit(away.checks, (*away.puts, Put(record_key, taken.encode())), away.deletes)
