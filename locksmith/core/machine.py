@@ -119,6 +119,8 @@ def _notice(agent: Agent, event: Event, at: Moment) -> Agent:
             | ArmDone()
             | ReleaseDone()
         ):
+            if agent.store_error is None and agent.store_down_since is None:
+                return agent
             return replace(agent, store_error=None, store_down_since=None)
         case StopAsked():
             return replace(agent, stopping=True)

@@ -6,8 +6,9 @@ unknown fate impossible.
 """
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from functools import lru_cache
 from itertools import count
 from random import Random
 from typing import Generic, TypeVar
@@ -58,6 +59,8 @@ class View:
 
     snapshot: Snapshot
     config: Config | None
+    _decoded: dict[str, Document] = field(default_factory=dict, init=False, repr=False, compare=False)
+    """A snapshot does not change, so what is asked for again is not decoded again."""
 
     def item(self, key: str) -> Item:
         """The item of a key."""
@@ -69,8 +72,15 @@ class View:
 
     def document(self, key: str, cls: type[D]) -> D | None:
         """The document of a key, None when it is absent. Raises Corrupt."""
+        known = self._decoded.get(key)
+        if isinstance(known, cls):
+            return known
         item = self.snapshot[key]
-        return cls.decode(key, item.value) if item else None
+        if not item:
+            return None
+        document = cls.decode(key, item.value)
+        self._decoded[key] = document
+        return document
 
     def documents(self, prefix: str, cls: type[D]) -> Iterable[tuple[str, Item, D]]:
         """The documents below a prefix, in key order. Raises Corrupt."""
@@ -83,7 +93,13 @@ def look(store: Store, wanted: Sequence[str] = (), prefixes: Sequence[str] = ())
     asked = list(dict.fromkeys([keys.CFG, *wanted]))
     snapshot = store.read(asked, prefixes)
     item = snapshot[keys.CFG]
-    return View(snapshot, Config.decode(keys.CFG, item.value) if item else None)
+    return View(snapshot, _config(item.value) if item else None)
+
+
+@lru_cache(maxsize=4)
+def _config(value: bytes) -> Config:
+    """Decode it once: it comes with every read, and changes when an operator pauses the fleet. Raises Corrupt, each time."""
+    return Config.decode(keys.CFG, value)
 
 
 def believe_absent(store: Store, view: View, key: str) -> None:

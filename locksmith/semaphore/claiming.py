@@ -7,6 +7,7 @@ cancel or past the next START (both delete the ticket first) can never apply.
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from functools import lru_cache
 from itertools import count
 
 from locksmith.core import keys
@@ -20,6 +21,8 @@ from locksmith.stores import Check, Commit, Put
 MANY_GUARDS = 40
 """Above so many guards all of them are read as one prefix, to stay below the store's limit for one read."""
 QUEUE_FULL_WAIT = (timedelta(seconds=60), timedelta(seconds=900))
+KNOWN_TICKETS = 4096
+"""So many tickets are kept decoded: some kilobytes in an agent, which sees those of its group, and room for a simulated fleet."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -253,10 +256,10 @@ def claim(
     unknown: Unknown | None = None
     for number in count():
         try:
-            view = _claim_view(actor, attempt)
+            view, tickets = _claim_view(actor, attempt)
         except (Rejected, Denied) as error:
             raise unknown or error from error
-        outcome = _decide(actor, attempt, patience, view)
+        outcome = _decide(actor, attempt, patience, view, tickets)
         if not isinstance(outcome, Try):
             return outcome
         try:
@@ -275,8 +278,8 @@ def claim(
     raise AssertionError("unreachable")
 
 
-def _claim_view(actor: Actor, attempt: Attempt) -> View:
-    """One snapshot with everything that the walk and the commit need; a second one when tickets name more guards."""
+def _claim_view(actor: Actor, attempt: Attempt) -> tuple[View, list[Waiting]]:
+    """One snapshot with all that the walk and the commit need, and its queue; a second one when tickets name more guards."""
     limits = set(attempt.limits)
     wanted = [keys.brake(attempt.group), keys.hold(attempt.node), keys.own(attempt.node), attempt.ticket_key]
     prefixes = [keys.queue(attempt.group)]
@@ -285,10 +288,11 @@ def _claim_view(actor: Actor, attempt: Attempt) -> View:
         if len(guards) > MANY_GUARDS:
             guards, prefixes = [], [*prefixes, keys.GUARDS]
         view = look(actor.store, [*wanted, *guards], prefixes)
-        named = {limit for waiting in _queue(view, attempt.group) for limit in waiting.ticket.limits}
+        tickets = _queue(view, attempt.group)
+        named = {limit for waiting in tickets for limit in waiting.ticket.limits}
         uncounted = any(not view.item(keys.guard(limit)) for limit in attempt.limits)
         if (named <= limits or keys.GUARDS in prefixes) and (not uncounted or keys.OWNERS in prefixes):
-            return view
+            return view, tickets
         limits |= named
         if uncounted and keys.OWNERS not in prefixes:
             prefixes = [*prefixes, keys.OWNERS]
@@ -296,14 +300,23 @@ def _claim_view(actor: Actor, attempt: Attempt) -> View:
 
 def _queue(view: View, group: str) -> list[Waiting]:
     return [
-        Waiting(key, ticket, item.create, item.mod) for key, item, ticket in view.documents(keys.queue(group), Ticket)
+        Waiting(key, _ticket(key, item.value), item.create, item.mod)
+        for key, item in view.snapshot.under(keys.queue(group))
     ]
+
+
+@lru_cache(maxsize=KNOWN_TICKETS)
+def _ticket(key: str, value: bytes) -> Ticket:
+    """Decode a ticket once: each look sees up to 64, and hardly one of them is new. Raises Corrupt, each time."""
+    return Ticket.decode(key, value)
 
 
 Outcome = Claimed | InLine | TicketLost | Foreign | Barred
 
 
-def _decide(actor: Actor, attempt: Attempt, patience: Patience, view: View) -> Outcome | Try[Outcome]:
+def _decide(
+    actor: Actor, attempt: Attempt, patience: Patience, view: View, tickets: list[Waiting]
+) -> Outcome | Try[Outcome]:
     current = held(view, attempt.node)
     if current is not None:
         if current.ours(None, attempt.nonce):
@@ -314,7 +327,6 @@ def _decide(actor: Actor, attempt: Attempt, patience: Patience, view: View) -> O
     mine = view.document(attempt.ticket_key, Ticket)
     if mine is None or mine.nonce != attempt.nonce:
         return TicketLost()
-    tickets = _queue(view, attempt.group)
     limits = {limit for waiting in tickets for limit in waiting.ticket.limits}
     guards = {limit: guard for limit in limits if (guard := _guard(view, limit)) is not None}
     boottime = actor.clock.boottime()

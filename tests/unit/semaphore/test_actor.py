@@ -130,3 +130,20 @@ def test_an_until_is_judged_by_a_synchronised_clock_only(world: World) -> None:
     assert world.operator.trusted_now() == world.clock.wall()
     world.clock.trusted = False
     assert world.operator.trusted_now() is None
+
+
+def test_a_document_is_decoded_once_for_a_snapshot_and_anew_for_the_next(world: World) -> None:
+    settle(world.operator, writing(world, []))
+    view = look(world.operator.store, [KEY])
+    assert view.document(KEY, Hold) is view.document(KEY, Hold) is not None
+    settle(world.operator, writing(world, []))
+    later = look(world.operator.store, [KEY]).document(KEY, Hold)
+    assert later is not None
+    assert later != view.document(KEY, Hold)
+
+
+def test_what_is_corrupt_is_so_at_every_look(world: World) -> None:
+    world.memory.commit((), (Put(KEY, b"rubbish"), Put("cfg", b"{}")))
+    for _ in range(2):
+        with pytest.raises(Corrupt, match="cfg"):
+            look(world.operator.store, [KEY])
