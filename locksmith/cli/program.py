@@ -173,8 +173,10 @@ def _fail(given: Given, error: LocksmithError) -> int:
 
 
 def _usage_message(error: click.ClickException) -> str:
-    """Click's message in our manner: lower case, with the remedy."""
-    text = error.format_message().rstrip(".")
+    """Click's message in our manner: lower case, with the remedy, and nothing in it that a terminal obeys."""
+    from locksmith.cli.render import clean
+
+    text = "\n".join(clean(part.expandtabs(4)) for part in error.format_message().rstrip(".").split("\n"))
     text = (text[:1].lower() + text[1:]).replace(". Did you mean", "; did you mean")
     if not isinstance(error, click.UsageError) or error.ctx is None:
         return text
