@@ -1,0 +1,109 @@
+"""What operators do meanwhile, with lockctl: pause, resize, take by force, hold by hand."""
+
+import random
+import time
+
+from tests.chaos.machines import Machines
+from tests.chaos.plan import Fault
+from tests.integration.fleet.fleet import Fleet
+from tests.integration.fleet.host import lockctl
+from tests.integration.fleet.stores import phases
+from tests.servers.process import ServerFailed
+
+_TRIES = 40
+
+
+class People:
+    """An operator. `sizes` are those that the group gets; the last call of `tidy` gives it `slots` again."""
+
+    def __init__(self, fleet: Fleet, machines: Machines, slots: int) -> None:
+        """`slots` is the most that the group ever gets."""
+        self.fleet, self.machines, self.slots = fleet, machines, slots
+        self._by_hand: set[str] = set()
+
+    def kinds(self) -> dict[str, Fault]:
+        """By name."""
+        return {
+            "paused and resumed": self._pause,
+            "slots changed": self._resize,
+            "slot taken by force": self._force,
+            "held by hand": self._hold,
+        }
+
+    def tidy(self) -> None:
+        """All back to normal."""
+        self._insist("resume", "--fleet")
+        self._insist("resume")
+        for host in self.fleet.hosts:
+            if host.name in self._by_hand:
+                self._insist("unlock", host.name)
+            if f"hold/{host.name}" in self.fleet.raw.snapshot():
+                self._insist("resume", "--node", host.name)
+        self._insist("set-max", str(self.slots))
+
+    def _pause(self, draw: random.Random) -> str:
+        node = draw.choice(self.fleet.hosts).name
+        where: list[str] = draw.choice([["--fleet"], [], ["--node", node]])
+        self._try("pause", *where, "--reason", "chaos")
+        time.sleep(draw.uniform(0.5, 1.5))
+        self._insist("resume", *where)
+        return " ".join(where) or "the group"
+
+    def _resize(self, draw: random.Random) -> str:
+        slots = draw.randrange(2, self.slots + 1)
+        self._try("set-max", str(slots))
+        time.sleep(draw.uniform(1, 4))
+        self._insist("set-max", str(self.slots))
+        return f"{slots} and back to {self.slots}"
+
+    def _force(self, draw: random.Random) -> str | None:
+        """The machine loses its power first, so that it really is off."""
+        holders = phases(self.fleet.raw.snapshot())
+        hosts = [host for host in self.machines.up(self.machines.running()) if host.name in holders]
+        with self.machines.borrowed(draw, hosts) as host:
+            if host is None:
+                return None
+            self.machines.power_off(host)
+            try:
+                phase = phases(self.fleet.raw.snapshot()).get(host.name)
+                if phase is None or self.fleet.is_down(host):
+                    raise ServerFailed(f"{host.name} had given its slot back, or gone down, before its power was cut")
+                self._insist("unlock", host.name, "--force", "--force-armed", "--reason", "it is off")
+            finally:
+                self.fleet.up(host)
+            return f"{host.name} {phase}"
+
+    def _hold(self, draw: random.Random) -> str | None:
+        holders = phases(self.fleet.raw.snapshot())
+        with self.machines.borrowed(draw, [host for host in self.fleet.hosts if host.name not in holders]) as host:
+            if host is None:
+                return None
+            self._by_hand.add(host.name)
+            done = self._run("lock", host.name, "--wait", "--timeout", "30s", "--reason", "chaos")
+            time.sleep(draw.uniform(0.2, 1.5))
+            self._insist("unlock", host.name)
+            self._by_hand.discard(host.name)
+            if done:
+                raise ServerFailed(f"{host.name} could not be held: exit {done}")
+            return host.name
+
+    def _run(self, *words: str) -> int:
+        group = [] if {"--fleet", "--node"} & {*words} else ["--group", self.fleet.ways.group]
+        patience = [] if "--timeout" in words else ["--timeout", "20s"]
+        done = lockctl(*self.fleet.operator, *group, *words, *patience)
+        if done.returncode not in (0, 3, 4, 5, 6):
+            raise AssertionError(f"lockctl {' '.join(words)}: {done.returncode}\n{done.stdout}{done.stderr}")
+        return done.returncode
+
+    def _try(self, *words: str) -> None:
+        code = self._run(*words)
+        if code:
+            raise ServerFailed(f"lockctl {' '.join(words)}: exit {code}")
+
+    def _insist(self, *words: str) -> None:
+        for _ in range(_TRIES):
+            code = self._run(*words)
+            if not code:
+                return
+            time.sleep(0.3)
+        raise ServerFailed(f"lockctl {' '.join(words)}: exit {code} again and again")
