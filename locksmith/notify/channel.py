@@ -144,10 +144,10 @@ class Channel:
             told = [str(key) for key in raw["told"]][-MAX_TOLD:]
             waiting = [_Waiting(dict(one["document"]), str(one["since"])) for one in raw["waiting"]][-MAX_WAITING:]
             for one in waiting:
-                datetime.fromisoformat(one.since)
+                datetime.fromisoformat(one.since).astimezone(UTC)
         except FileNotFoundError:
             return _Kept()
-        except (OSError, ValueError, TypeError, KeyError, RecursionError) as error:
+        except (OSError, ValueError, TypeError, KeyError, RecursionError, OverflowError) as error:
             log.warning("notify.%s: %s cannot be read and is begun anew: %s", self.name, self._path, error)
             return _Kept()
         return _Kept(told, waiting)

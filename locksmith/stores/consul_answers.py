@@ -165,7 +165,7 @@ def mod_of(answer: Any) -> int:
         return 0
     try:
         return int(answer[0]["ModifyIndex"])
-    except (LookupError, TypeError) as error:
+    except (LookupError, TypeError, OverflowError) as error:
         raise ValueError(f"no answer about a key: {str(answer)[:_SHOWN]}") from error
 
 

@@ -213,6 +213,6 @@ def _recall(memory: Path | None) -> _Seen | None:
         return None
     match document:
         case {"marked": int(marked), "version": str(version)}:
-            return _Seen(marked, version)
+            return _Seen(marked, printable(version))
         case _:
             return None
