@@ -1,7 +1,7 @@
 """`lockctl history` and `lockctl audit`: what was done, and the proof that no limit was ever exceeded."""
 
 import time
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -129,6 +129,8 @@ def _what(event: "Event") -> str:
         parts.append(f"check {entry.check}")
     if entry.came_as:
         parts.append(f"came as {entry.came_as}")
+    if entry.waited:
+        parts.append(f"waited {render.span(timedelta(seconds=entry.waited))}")
     parts += [f"{phase} {render.span(seconds)}" for phase, seconds in _phases(event)]
     parts.append(f"{entry.count}/{entry.slots}")
     return ", ".join(filter(None, parts))
@@ -156,7 +158,7 @@ def _json(event: "Event") -> dict[str, Any]:
     }
     if entry is None:
         return told | dict.fromkeys(
-            ("seq", "token", "outcome", "check", "from", "to", "came_as", "held", "slots", "phases")
+            ("seq", "token", "outcome", "check", "from", "to", "came_as", "waited_seconds", "held", "slots", "phases")
         )
     return told | {
         "seq": entry.seq,
@@ -166,6 +168,7 @@ def _json(event: "Event") -> dict[str, Any]:
         "from": entry.origin,
         "to": entry.target,
         "came_as": entry.came_as,
+        "waited_seconds": entry.waited,
         "held": entry.count,
         "slots": entry.slots,
         "phases": [{"phase": phase, "duration_seconds": span.total_seconds()} for phase, span in _phases(event)],

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from locksmith.core import keys
@@ -15,6 +15,12 @@ from locksmith.stores import Item
 
 CHUNK = 50
 """Keys of one read."""
+NODES_EVERY = 10
+"""Looks of a follower from one reading of the nodes' notes to the next."""
+
+
+TOLD = (Phase.ACQUIRED, Phase.FAILED)
+"""Phases whose beginning stands in the ring or in a note."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,22 +67,23 @@ class Follower:
     node: str | None
     _numbers: dict[str, int] = field(default_factory=dict)
     _seen: frozenset[Event] = frozenset()
+    _looks: int = 0
 
     def begin(self, since: datetime | None) -> tuple[Event, ...]:
         """What was done, oldest first; since then. Raises StoreError."""
         rings = keys.entries(keys.group_limit(self.group)) if self.group is not None else keys.ENTRIES
-        view = self._look(rings)
+        view, notes = self._look(rings)
         oldest = self.actor.clock.wall() - AGE
         oldest = max(oldest, since) if since is not None else oldest
         entries = _readable(view.snapshot.under(rings))
         for limit, entry in entries:
             self._numbers[limit] = max(self._numbers.get(limit, 0), entry.seq)
-        rest = self._rest(view)
+        rest = self._rest(view, notes)
         return tuple(event for event in _in_order(entries, rest) if event.at >= oldest and self._wanted(event))
 
     def more(self) -> tuple[Event, ...]:
         """What was done since the last time. Raises StoreError."""
-        view = self._look(keys.guard(keys.group_limit(self.group)) if self.group is not None else keys.GUARDS)
+        view, notes = self._look(keys.guard(keys.group_limit(self.group)) if self.group is not None else keys.GUARDS)
         wanted, numbers = list[str](), dict[str, int]()
         for key, item in view.snapshot.under(keys.GUARDS):
             limit = key.removeprefix(keys.GUARDS)
@@ -91,29 +98,52 @@ class Follower:
             items += piece.snapshot.under(keys.ENTRIES)
         self._numbers |= numbers  # not before all of it was read: what failed is read the next time
         before = self._seen
-        rest = [event for event in self._rest(view) if event not in before]
+        rest = [event for event in self._rest(view, notes) if event not in before]
         return tuple(event for event in _in_order(_readable(items), rest) if self._wanted(event))
 
-    def _look(self, prefix: str) -> View:
-        """One snapshot with what is below the prefix, the holders and all notes that may be wanted."""
-        if self.node is None:
-            notes = [keys.NOTES]
-        else:  # a node's failures stand with the group that they halted
-            notes = [keys.notes_of_fleet(), keys.notes_of_node(self.node), keys.notes_of_group("")]
-        if self.node is None and self.group is not None:
-            notes = [keys.notes_of_fleet(), keys.notes_of_group(self.group)]
-        exact = [key for key in notes if not key.endswith("/")]
-        return look(self.actor.store, exact, [prefix, keys.OWNERS, *(key for key in notes if key.endswith("/"))])
+    def _look(self, prefix: str) -> tuple[View, list[tuple[str, Note]]]:
+        """One snapshot with what is below the prefix, the holders and the notes; and the notes of nodes, which are many.
 
-    def _rest(self, view: View) -> list[Event]:
+        Those are of another instant, and while following they are read at every tenth look.
+        """
+        wanted = [keys.notes_of_fleet()]
+        below = [prefix, keys.OWNERS]
+        if self.group is not None:
+            wanted.append(keys.notes_of_group(self.group))
+        else:  # a node's failures stand with the group that they halted
+            below.append(keys.notes_of_group(""))
+        view = look(self.actor.store, wanted, below)
+        notes = list(_notes(view))
+        if self.node is not None:
+            notes += _notes(look(self.actor.store, [keys.notes_of_node(self.node)]))
+        elif self._looks % NODES_EVERY == 0:
+            notes += self._of_nodes()
+        self._looks += 1
+        return view, notes
+
+    def _of_nodes(self) -> Iterator[tuple[str, Note]]:
+        """What is noted of the nodes, or of those that are registered in the group or hold a slot of it."""
+        every = keys.notes_of_node("")
+        if self.group is None:
+            yield from _notes(look(self.actor.store, (), [every]))
+            return
+        registry = look(self.actor.store, (), [keys.records(self.group)])
+        nodes = sorted({keys.record_node(key) for key, _ in registry.snapshot.under(keys.RECORDS)})
+        for start in range(0, len(nodes), CHUNK):
+            view = look(self.actor.store, [keys.notes_of_node(node) for node in nodes[start : start + CHUNK]])
+            for key, note in _notes(view):
+                # A note that names a group is of the time when the node was in that one.
+                yield key, replace(note, more={"group": self.group, **note.more})
+
+    def _rest(self, view: View, notes: Iterable[tuple[str, Note]]) -> list[Event]:
         """What stands in no ring; remembers it."""
-        rest = [*_of_notes(view), *_of_holders(view)]
-        self._seen = frozenset(rest)
+        rest = [*_of_notes(notes), *_of_holders(view)]
+        self._seen |= frozenset(rest)
         return rest
 
     def _wanted(self, event: Event) -> bool:
         return (self.node is None or event.node == self.node) and (
-            self.group is None or (event.group in (self.group, "") and bool(event.group or not event.node))
+            self.group is None or event.group == self.group or not (event.group or event.node)
         )
 
 
@@ -202,9 +232,9 @@ def _in_order(entries: Iterable[tuple[str, Entry]], rest: Iterable[Event]) -> li
     return [event for _, _, event in sorted(placed, key=lambda each: each[:2])]
 
 
-def _of_notes(view: View) -> Iterator[Event]:
+def _of_notes(notes: Iterable[tuple[str, Note]]) -> Iterator[Event]:
     own = keys.notes_of_group("")
-    for key, note in _notes(view):
+    for key, note in notes:
         group = key.removeprefix(own) if key.startswith(own) else str(note.more.get("group", ""))
         yield _event(note, group)
 
@@ -228,7 +258,8 @@ def _of_holders(view: View) -> Iterable[Event]:
         except Corrupt:
             continue  # `lockctl fsck` tells of it
         for step in holder.steps:
-            yield _phase(step, holder, keys.own_node(key))
+            if step.phase not in TOLD:
+                yield _phase(step, holder, keys.own_node(key))
 
 
 def _phase(step: Step, holder: Holder, node: str) -> Event:

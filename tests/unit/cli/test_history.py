@@ -39,7 +39,7 @@ def test_a_slot_by_hand_from_taking_it_to_giving_it_back(lockctl: Lockctl, fleet
     assert (taken["outcome"], paused["reason"], paused["by"]) == ("done", "INC-1", "alice@bastion1")
     assert set(events[0]) == {
         *("at", "act", "by", "group", "node", "host", "reason", "seq", "token", "outcome", "check", "from", "to"),
-        *("came_as", "held", "slots", "phases"),
+        *("came_as", "waited_seconds", "held", "slots", "phases"),
     }
     out = lockctl("history").out
     assert "new disk" in out

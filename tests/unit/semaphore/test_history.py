@@ -9,12 +9,12 @@ import pytest
 from locksmith.core import keys
 from locksmith.core.admission import Patience
 from locksmith.core.documents import Guard, Holder, NodeRecord, Phase, Then
-from locksmith.core.history import NOTES, RING, Entry
+from locksmith.core.history import NOTES, RING, Entry, Unsanctioned
 from locksmith.errors import StoreFull, Unavailable
 from locksmith.semaphore import operating, repair
 from locksmith.semaphore.actor import Actor, look
 from locksmith.semaphore.claiming import Claimed, claim
-from locksmith.semaphore.history import Audit, Follower, audit, history
+from locksmith.semaphore.history import NODES_EVERY, Audit, Follower, audit, history
 from locksmith.semaphore.holding import Slot, arm, fail, mark, put_back, release, to_phase, verify
 from locksmith.semaphore.recovery import write_record
 from locksmith.semaphore.taking import force_unlock
@@ -52,7 +52,7 @@ def cycle(world: World, actor: Actor, slot: Slot) -> None:
 
 
 def test_a_whole_reboot(world: World, n1: Actor, slot: Slot):
-    assert acts(world) == ["acquired"] * 2  # the grant, and the phase of a holder of now
+    assert acts(world) == ["acquired"]
     cycle(world, n1, slot)
     last = history(world.operator, None, None, None)[-1]
     assert (last.act, last.by, last.node, last.group) == ("released", "agent@n1", "n1", "web")
@@ -242,11 +242,12 @@ def test_a_failure_stands_in_the_history_of_its_node_after_it_is_over(world: Wor
 
 
 def test_who_took_the_slot_over_by_hand_did_not_do_what_the_agent_did_before(world: World, n1: Actor, slot: Slot):
+    to_phase(n1, slot, Phase.DRAINING, None)
     then = Then(by="bob@bastion2", host="host-n1", reason="disk", nonce="b1")
     mark(n1, slot, lambda holder: replace(holder, then=then))
     assert release(n1, slot).by_hand
     phases = [(e.act, e.by) for e in history(world.operator, None, "n1", None) if e.entry is None]
-    assert phases == [("acquired", "agent@host-n1"), ("maintenance", "bob@bastion2")]
+    assert phases == [("draining", "agent@host-n1"), ("maintenance", "bob@bastion2")]
     force_unlock(world.operator, "n1", "done", armed_too=False)
     assert audit(world.operator, None).findings == ()
 
@@ -290,7 +291,7 @@ def test_following_reads_what_is_new_and_not_the_rings(world: World, n1: Actor, 
     world.clock.advance(1)
     watcher = world.actor("carol@c")
     follower = Follower(watcher, None, None)
-    assert len(follower.begin(None)) == 202
+    assert len(follower.begin(None)) == 201
     counted = reads_of(world, watcher)
     assert follower.more() == ()
     cycle(world, n1, slot)
@@ -301,6 +302,28 @@ def test_following_reads_what_is_new_and_not_the_rings(world: World, n1: Actor, 
     assert [event.act for event in follower.more()] == ["released", "paused", "resized"]
     assert follower.more() == ()
     assert max(counted) < 10
+
+
+def test_a_group_is_told_what_was_noted_of_its_nodes(world: World, n1: Actor):
+    """By the registry; a note that names a group stays with that one, wherever the node is now."""
+    at = world.clock.wall()
+    for node, group in (("n1", "web"), ("n2", "db")):
+        boot = Unsanctioned(boot=f"of-{node}/0", at=at)
+        write_record(n1, node, NodeRecord(host=node, group=group, state="steady", seen=at), [boot])
+        operating.pause_node(world.operator, node, "disk", None)
+    write_record(n1, "n2", NodeRecord(host="n2", group="web", state="steady", seen=at))
+    told = [(event.act, event.node) for event in history(world.operator, "web", None, None)]
+    assert sorted(told) == [("held", "n1"), ("held", "n2"), ("unsanctioned", "n1")]
+    assert {event.group for event in history(world.operator, "web", None, None)} == {"web"}
+    assert [event.node for event in history(world.operator, "db", None, None)] == ["n2", "n2"]
+
+
+def test_who_follows_is_told_the_notes_of_nodes_now_and_then(world: World):
+    follower = Follower(world.operator, None, None)
+    follower.begin(None)
+    operating.pause_node(world.operator, "n1", "disk", None)
+    told = [follower.more() for _ in range(2 * NODES_EVERY)]
+    assert [event.act for events in told for event in events] == ["held"]
 
 
 def test_following_misses_nothing_when_a_read_fails(world: World, n1: Actor, slot: Slot):
