@@ -92,10 +92,14 @@ def serve(loaded: Config) -> int:
     notifier = Notifier.from_environment(os.environ)
     store = open_store(loaded)
     reader = FleetReader(FleetWatch(operator(loaded, store)).look, loaded.gateway.cache)
-    web = Web(KEY, FleetMetrics(reader).pages())
+    web = Web(KEY, FleetMetrics(reader).pages(), other="one for this call: --listen HOST:PORT")
     try:
         web.listen(loaded.gateway.metrics_listen)
-        log.info("locksmith-gateway %s: the fleet's metrics of %s are at %s", __version__, _url(loaded), web.address)
+        origin = loaded.origin.get(KEY, "default")
+        log.info(
+            "locksmith-gateway %s: the fleet's metrics of %s are at %s (%s: %s)",
+            __version__, _url(loaded), web.address, KEY, origin,
+        )  # fmt: skip
         notifier.ready()
         stopping.wait()
     finally:

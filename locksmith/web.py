@@ -53,9 +53,13 @@ Pages = Mapping[str, Callable[[], Page]]
 class Web:
     """The pages, at one address after the other. Any thread may call; nothing waits for a client."""
 
-    def __init__(self, key: str, pages: Pages, patience: float = PATIENCE) -> None:
-        """`key` is the configuration's, for errors; `patience` in seconds, see PATIENCE. Nothing listens yet."""
+    def __init__(self, key: str, pages: Pages, patience: float = PATIENCE, other: str = 'write "" for off') -> None:
+        """`key` is the configuration's, for errors; `patience` in seconds, see PATIENCE. Nothing listens yet.
+
+        `other` is what else can be done about an address that is not to be had.
+        """
         self._key = key
+        self._other = other
         self._patience = patience
         self._pages = pages
         self._lock = threading.Lock()
@@ -96,7 +100,7 @@ class Web:
             problem = error.strerror or str(error)
             raise ConfigError(
                 f"{self._key}: cannot listen on {_written(at)}: {problem.lower()}; end what uses it, give another address, "
-                'or write "" for off'
+                f"or {self._other}"
             ) from error
         self._at = at
 

@@ -118,6 +118,7 @@ def test_an_address_in_use(where):
         done = run("--metrics-only", "--config", where.file, "--listen", address)
     assert done.returncode == 2
     assert f"gateway.metrics_listen: cannot listen on {address}: address already in use" in done.stderr
+    assert done.stderr.endswith("or one for this call: --listen HOST:PORT\n"), "it cannot be switched off"
 
 
 def test_its_version():

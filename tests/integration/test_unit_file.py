@@ -19,6 +19,7 @@ from locksmith.daemon import STOP_EXTENSION
 DEPLOY = Path(__file__).parents[2] / "deploy" / "systemd"
 UNIT = DEPLOY / "locksmithd.service"
 UNPRIVILEGED = DEPLOY / "unprivileged.conf"
+GATEWAY = DEPLOY / "locksmith-gateway.service"
 LOCKSMITHD = Path(sys.executable).with_name("locksmithd")
 LIMIT = 60
 
@@ -26,17 +27,17 @@ DROP_IN = f"[Service]\nExecStart=\nExecStart={LOCKSMITHD}\n"
 """As the unit's comment says for a virtual environment."""
 
 
-def verify(folder: Path, *drop_ins: str) -> "subprocess.CompletedProcess[str]":
+def verify(folder: Path, *drop_ins: str, unit: Path = UNIT) -> "subprocess.CompletedProcess[str]":
     """`systemd-analyze verify` of the unit with drop-ins."""
     tool = shutil.which("systemd-analyze")
     if tool is None:
         pytest.skip("NOT TESTED: systemd-analyze is missing, which is in the package systemd")
-    shutil.copy(UNIT, folder)
-    place = folder / f"{UNIT.name}.d"
+    shutil.copy(unit, folder)
+    place = folder / f"{unit.name}.d"
     place.mkdir()
     for number, content in enumerate(drop_ins):
         (place / f"{number}.conf").write_text(content)
-    command = [tool, "verify", "--man=no", "--recursive-errors=no", str(folder / UNIT.name)]
+    command = [tool, "verify", "--man=no", "--recursive-errors=no", str(folder / unit.name)]
     return subprocess.run(command, capture_output=True, text=True, timeout=LIMIT, check=False)
 
 
@@ -53,6 +54,21 @@ def test_systemd_would_say_something(tmp_path):
 def test_systemd_has_nothing_to_say_about_the_agent_that_is_not_root(tmp_path):
     done = verify(tmp_path, DROP_IN, UNPRIVILEGED.read_text())
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+def test_systemd_has_nothing_to_say_about_the_gateway(tmp_path):
+    command = f"ExecStart={LOCKSMITHD.with_name('locksmith-gateway')} --metrics-only"
+    done = verify(tmp_path, f"[Service]\nExecStart=\n{command}\n", unit=GATEWAY)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+def test_the_gateway_can_do_little_and_writes_nowhere():
+    service = parsed(GATEWAY)["Service"]
+    assert service["ExecStart"] == ["locksmith-gateway --metrics-only"]
+    assert any(line.startswith("locksmith-gateway = ") for line in _scripts())
+    wanted = {"DynamicUser": "yes", "ProtectSystem": "strict", "CapabilityBoundingSet": "", "NoNewPrivileges": "yes"}
+    assert {key: service[key] for key in wanted} == {key: [value] for key, value in wanted.items()}
+    assert not {"StateDirectory", "ReadWritePaths", "ProtectClock"} & service.keys()
 
 
 def parsed(file: Path) -> dict[str, dict[str, list[str]]]:
