@@ -8,9 +8,18 @@ process, however that ends; the file itself stays, since removing it would let t
 import fcntl
 import os
 from contextlib import suppress
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from locksmith.errors import ConfigError, Damaged
+
+
+def stamped(nanoseconds: int) -> datetime | None:
+    """The instant of a file's time stamp, as st_mtime_ns; None for one in no year that there is, as some file systems keep."""
+    try:
+        return datetime.fromtimestamp(0, UTC) + timedelta(microseconds=nanoseconds // 1000)
+    except OverflowError:
+        return None
 
 
 def write_durably(path: Path, data: bytes, *, mode: int = 0o644) -> None:

@@ -6,10 +6,10 @@ reboot and must not cause another one; a flag written after the boot is a new re
 (their next build). The order of the packages and repeated lines mean nothing.
 """
 
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from locksmith.host.clock import Clock, SystemClock
+from locksmith.host.files import stamped
 from locksmith.host.identity import running_kernel
 from locksmith.host.outcome import printable
 from locksmith.updates import Answer, Need, NeedUnknown, NotNeeded
@@ -50,13 +50,14 @@ class RebootRequired:
             packages = _names(self._packages)
         except OSError as error:
             return NeedUnknown(self._name, f"cannot read {self._packages}: {error.strerror}")
+        now = self._clock.wall()
         return Need(
             provider=self._name,
             kind=self.kind,
             fingerprint=of_text("\n".join((self._name, str(written), *sorted(packages)))),
             reason=self._reason(packages),
             origin=running_kernel(),
-            since=min(datetime.fromtimestamp(0, UTC) + timedelta(microseconds=written // 1000), self._clock.wall()),
+            since=min(stamped(written) or now, now),
         )
 
     def _reason(self, packages: tuple[str, ...]) -> str:

@@ -12,10 +12,11 @@ Set `REBOOT_METHOD=none` in transactional-update.conf(5) and switch rebootmgr of
 
 import re
 from collections.abc import Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 
 from locksmith.host.clock import Clock, SystemClock
+from locksmith.host.files import stamped
 from locksmith.host.identity import running_kernel
 from locksmith.host.outcome import Finished, printable
 from locksmith.host.process import run
@@ -78,7 +79,7 @@ class TransactionalUpdate:
             return NotNeeded(self._name, running=running)
         except OSError as error:
             return NeedUnknown(self._name, f"cannot read {self._path}: {error.strerror}")
-        target = self._next() if booted else ""
+        target, now = self._next() if booted else "", self._clock.wall()
         return Need(
             provider=self._name,
             kind=self.kind,
@@ -86,7 +87,7 @@ class TransactionalUpdate:
             reason=_REASONS.get(word, f"{self._path} says {word!r}"),
             origin=running,
             target=target if target not in ("", booted) else None,
-            since=min(datetime.fromtimestamp(0, UTC) + timedelta(microseconds=written // 1000), self._clock.wall()),
+            since=min(stamped(written) or now, now),
         )
 
     def _booted(self) -> str:

@@ -20,13 +20,13 @@ import json
 import threading
 import time
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 from locksmith.errors import Damaged
 from locksmith.host.bus import BusError, Caller, Hears, NoService, Peer, Resumed
-from locksmith.host.files import write_durably
+from locksmith.host.files import stamped, write_durably
 from locksmith.host.identity import OS_RELEASE, os_release
 from locksmith.host.outcome import printable
 from locksmith.updates import Answer, Need, NeedUnknown, NotNeeded
@@ -153,7 +153,7 @@ class UpdateEngine:
             reason=f"update_engine has staged {target or 'an update'}",
             origin=origin,
             target=target,
-            since=datetime.fromtimestamp(marked / 1e9, UTC) if marked is not None else None,
+            since=stamped(marked) if marked is not None else None,
         )
 
     def _version(self, version: str, marked: int | None) -> str | None:
