@@ -144,8 +144,14 @@ def _shallow(raw: Any) -> None:
     raise ValueError("nested too deeply")
 
 
+@cache
+def _shape(hint: Any) -> tuple[Any, tuple[Any, ...]]:
+    """Asked once a kind of field: thousands of documents have the same few."""
+    return get_origin(hint), get_args(hint)
+
+
 def _value(hint: Any, raw: Any, name: str) -> Any:
-    origin, args = get_origin(hint), get_args(hint)
+    origin, args = _shape(hint)
     if origin in (Union, UnionType):
         if raw is None and NoneType in args:
             return None
