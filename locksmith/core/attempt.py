@@ -331,7 +331,9 @@ def _next_undo(agent: Agent, at: Moment) -> Turn:
 
 def begin_release(agent: Agent, at: Moment, result: str = "") -> Turn:
     """Owe a release. `result` is empty for an attempt that was called off."""
-    agent = owe(agent, stage=Stage.RELEASING, result=result or (agent.owed.result if agent.owed else ""))
+    agent = owe(
+        agent, stage=Stage.RELEASING, given_back=True, result=result or (agent.owed.result if agent.owed else "")
+    )
     return go(agent, Releasing(), at, wake_at=None), (UnwatchHolder(), Release())
 
 

@@ -43,7 +43,8 @@ class Owed:
     passes over; both outlive the request, which the first arm deletes. `arms` counts the arms in `boot`, the boot it began
     in. `started` are the pre hooks begun, `finished` those ended well, `undone` those taken back, `post_done` the post hooks
     finished in `verify_boot`; `verify_since` is that boot's boot-time clock in seconds at the first VERIFY. `result` is what
-    the attempt will be counted as when it is released. `lost`: made up without a journal, so any pre hook may have been begun.
+    the attempt will be counted as when it is released. `given_back`: a release was sent at least once, so one that was late may
+    have applied whatever came after it. `lost`: made up without a journal, so any pre hook may have been begun.
     """
 
     node: str
@@ -77,6 +78,7 @@ class Owed:
     post_done: tuple[str, ...] = ()
     result: str = ""
     check: str = ""
+    given_back: bool = False
     lost: bool = False
 
     @property

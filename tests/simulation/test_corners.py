@@ -10,6 +10,7 @@ from locksmith.agent.facts import found_event
 from locksmith.core import effects as do
 from locksmith.core import events as ev
 from locksmith.core.admission import Patience
+from locksmith.core.attempt import begin_release
 from locksmith.core.facts import Strategy
 from locksmith.core.ledger import Stage
 from locksmith.core.needs import NeedUnknown, NotNeeded
@@ -25,6 +26,7 @@ from tests.fakes.mind import (
     NEXT_BOOT,
     NOON,
     NOTHING,
+    OLD_BOOT,
     REQUEST,
     Mind,
     agent,
@@ -246,6 +248,26 @@ def test_what_was_well_in_an_earlier_boot_is_no_proof_in_this_one():
     mind.hear(found(slot(phase="verifying", boot=NEXT_BOOT)))
     assert isinstance(mind.state, Verifying)
     assert do.Release() not in mind.effects
+
+
+def test_a_release_that_was_late_explains_where_the_slot_went():
+    """Sent, and nobody heard of it; in the next boot the holder still stood, then the release arrived (seed 1257)."""
+    owes = owed(stage=Stage.RELEASING, boot="boot-1/0", verify_boot=OLD_BOOT, result="healthy", given_back=True)
+    mind = Mind(agent(None, ledger(owes, boot=BOOT), boot=BOOT))
+    mind.hear(found(slot(phase="verifying", boot=OLD_BOOT)))
+    assert mind.owed.stage == Stage.VERIFYING
+    again = Mind(agent(None, mind.book, boot=BOOT))
+    again.hear(found(None))
+    assert isinstance(again.state, Verifying), again.told
+    assert again.state.slot_gone
+
+
+@pytest.mark.parametrize("boot", [BOOT, NEXT_BOOT])
+def test_whoever_begins_to_release_remembers_it(boot):
+    owes = owed(stage=Stage.VERIFYING, boot="boot-1/0", verify_boot=boot)
+    turned, effects = begin_release(agent(Verifying(0.0), ledger(owes, boot=boot), boot=boot), at(5), "healthy")
+    assert turned.owed.given_back
+    assert do.Release() in effects
 
 
 # ---------------------------------------------------------------- clocks and words
