@@ -8,6 +8,9 @@ from tests.simulation.large.fleet import Fleet, Result, Unfinished
 from tests.simulation.large.node import Node
 from tests.simulation.large.site import FleetClock, LimitPassed, Site
 
+# Twenty seconds of computing; on a machine that is busy with other tests that takes long.
+pytestmark = pytest.mark.timeout(400)
+
 BOUND = 1.05
 """The makespan may be so many times the ideal: what is asked of fleets of every size."""
 
