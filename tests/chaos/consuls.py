@@ -8,6 +8,7 @@ import shutil
 import signal
 import subprocess
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Self
 
@@ -138,6 +139,25 @@ class Consuls(ConsulCluster):
         session = draw.choice(sessions)
         self.request("PUT", f"/v1/session/destroy/{session}")
         return f"session {session[:8]}"
+
+    def save(self, file: Path) -> None:
+        """A backup."""
+        self._snapshot("save", file)
+
+    def put_back(self, file: Path, before: Callable[[str], None]) -> None:
+        """In place: whoever calls keeps the agents away until `before` was called."""
+        self._snapshot("restore", file)
+        self.token = self.create_token(["agent"])  # the one in use may be younger than the backup
+        self.token_file.write_text(self.token)
+        before(self.url())
+
+    def _snapshot(self, verb: str, file: Path) -> None:
+        leader = self.leader()
+        where = f"http://{leader.place.address}:{leader.http_port}"
+        words = [consul_program(), "snapshot", verb, f"-http-addr={where}", f"-token={self.master_token}", file]
+        done = subprocess.run(words, capture_output=True, text=True, timeout=60, check=False)
+        if done.returncode:
+            raise ServerFailed(f"consul snapshot {verb} failed: {done.stderr}")
 
     def credentials(self, draw: random.Random) -> str:
         """The agents get another token, and the old one ends."""

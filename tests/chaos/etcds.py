@@ -6,13 +6,15 @@ import random
 import shutil
 import subprocess
 import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Self
 
 from tests.chaos.net import HUB, Net
 from tests.chaos.record import EtcdRecord
 from tests.chaos.trust import Rotation, served
 from tests.servers.etcd import EtcdCluster, EtcdMember
-from tests.servers.process import ServerFailed, ServerProcess, wait_until, without_prefix
+from tests.servers.process import ServerFailed, ServerProcess, free_port, wait_until, without_prefix
 
 _QUOTA = 8 * 1024 * 1024
 _CHUNK = "x" * 1_000_000
@@ -118,6 +120,51 @@ class Etcds(EtcdCluster):
         self.etcdctl("lease", "revoke", f"{lease:x}")
         return f"lease {lease:x}"
 
+    def save(self, file: Path) -> None:
+        """A backup, as the leader has it."""
+        self._etcdctl_in(("snapshot", "save", str(file)), "", [self.leader().endpoint])
+
+    def put_back(self, file: Path, before: Callable[[str], None]) -> None:
+        """All members go back to the backup, on ports that nobody knows until `before` was called with that URL."""
+        if not self.caught_up():
+            raise ServerFailed("the record does not follow: nothing is put back")
+        revision = json.loads(self.etcdctl("snapshot", "status", str(file), "--write-out", "json"))["revision"]
+        self.record.hold()
+        peers = ",".join(f"{one.name}=http://{one.place.address}:{one.peer_port}" for one in self.members)
+        for member in self.members:
+            member.kill()
+            shutil.rmtree(self.folder / member.name, ignore_errors=True)
+            peer = f"http://{member.place.address}:{member.peer_port}"
+            words = ["--name", member.name, "--data-dir", str(self.folder / member.name), "--initial-cluster", peers]
+            words += ["--initial-advertise-peer-urls", peer, "--initial-cluster-token", self.folder.name]
+            subprocess.run(
+                [self._programs.etcdctl, "snapshot", "restore", file, *words],
+                env={**without_prefix("ETCD"), "ETCDCTL_API": "3"},
+                capture_output=True,
+                timeout=60,
+                check=True,
+            )
+        known = [member.client_port for member in self.members]
+        for member in self.members:
+            member.client_port = free_port()
+        self._serve()
+        self.record.restart_at(revision)
+        self.credentials(random.Random())  # what was changed since the backup has to be changed again
+        try:
+            before(self.url())
+        finally:
+            for member, port in zip(self.members, known, strict=True):
+                member.kill()
+                member.client_port = port
+            self._serve()
+
+    def _serve(self) -> None:
+        for member in self.members:
+            member.process = ServerProcess(self._command(member), member.process.log, without="ETCD")
+            member.process.start()
+        for member in self.members:
+            member.process.wait_until(member.healthy)
+
     def credentials(self, _: random.Random) -> str:
         """The agents' password changes, which ends every login."""
         self._passwords += 1
@@ -146,17 +193,15 @@ class Etcds(EtcdCluster):
             self.etcdctl("del", "--prefix", "filler/", check=False)
             self.record.reached(revision, 10)
             self.compact(self.record.last)
-            for member in self.members:
-                if member.alive:
-                    self.etcdctl("defrag", "--endpoints", member.endpoint, check=False)
+            self.etcdctl("defrag", check=False)
             self.etcdctl("alarm", "disarm")
             return "NOSPACE" not in self.etcdctl("alarm", "list")
         return False
 
-    def _etcdctl_in(self, words: tuple[str, ...], text: str) -> bool:
-        """Whether there was space for it."""
-        endpoints = ",".join(member.endpoint for member in self.members if member.alive)
-        command = [str(self._programs.etcdctl), "--endpoints", endpoints, "--command-timeout", "10s"]
+    def _etcdctl_in(self, words: tuple[str, ...], text: str, endpoints: Sequence[str] = ()) -> bool:
+        """With `text` as its input; whether there was space for it."""
+        endpoints = endpoints or [member.endpoint for member in self.members if member.alive]
+        command = [str(self._programs.etcdctl), "--endpoints", ",".join(endpoints), "--command-timeout", "10s"]
         done = subprocess.run(
             [*command, *self._credentials(as_user=False), *words],
             env={**without_prefix("ETCD"), "ETCDCTL_API": "3"},

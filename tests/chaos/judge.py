@@ -51,11 +51,18 @@ class Replay:
         self.seen = Judgement()
         self.state: Documents = {}
         self.created: dict[str, int] = {}
+        self._known: set[tuple[str, str]] = set()
+        self._restored = False
+        self._history: list[Moment] = []
 
     def run(self, moments: Iterable[Moment]) -> Judgement:
         """Judge each step and the state after it."""
         for moment in moments:
+            if moment.back:
+                self._back(moment.revision)
+                continue
             self.seen.moments += 1
+            self._history.append(moment)
             before = {change.name: self.state.get(change.name) for change in moment.changes}
             ages = {change.name: self.created.get(change.name, 0) for change in moment.changes}
             for change in moment.changes:
@@ -70,6 +77,15 @@ class Replay:
                     self.seen.largest[limit] = max(self.seen.largest.get(limit, 0), slots)
             self._weigh(moment)
         return self.seen
+
+    def _back(self, revision: int) -> None:
+        """The store is as it was after that revision."""
+        self._history = [moment for moment in self._history if moment.revision <= revision]
+        self._restored = True
+        self.state, self.created = {}, {}
+        for moment in self._history:
+            for change in moment.changes:
+                self._apply(change)
 
     def _apply(self, change: Change) -> None:
         if change.document is None:
@@ -95,9 +111,12 @@ class Replay:
             arms.add(new["attempt"])
 
     def _granted(self, moment: Moment, node: str, new: dict[str, Any]) -> None:
-        if new["phase"] not in ("acquired", "maintenance") and moment.whole:
+        if (node, new["nonce"]) in self._known:
             self.seen.put_back += 1
+            if not self._restored:
+                self._wrong(moment, f"{node} got a slot back that it had given back")
             return  # after a restore: counted even above the slots
+        self._known.add((node, new["nonce"]))
         self.seen.grants += new["phase"] == "acquired"
         self.seen.by_hand += new["phase"] == "maintenance"
         if not moment.whole:

@@ -8,7 +8,8 @@ runs beside each other do not see each other, although both use the same address
 import os
 import subprocess
 import sys
-from collections.abc import Sequence
+import threading
+from collections.abc import Iterable, Sequence
 
 from tests.servers.process import Place
 
@@ -55,6 +56,9 @@ class Net:
         _ip("address", "add", f"{HUB}/24", "dev", "hub")
         _ip("link", "set", "hub", "up")
         self._names: dict[str, str] = {}
+        self._lock = threading.Lock()
+        self._cut: set[str] = set()
+        self._together: set[str] = set()
 
     def join(self, name: str, number: int) -> Place:
         """A namespace with one link to the bridge; `number` is the last byte of its address."""
@@ -70,11 +74,33 @@ class Net:
 
     def cut(self, place: Place) -> None:
         """Nothing comes out of there any more, and nothing in; connections are not told."""
-        _ip("link", "set", self._names[place.address], "down")
+        with self._lock:
+            self._cut.add(place.address)
+            self._set(place.address)
 
     def mend(self, place: Place) -> None:
-        """The link works again."""
-        _ip("link", "set", self._names[place.address], "up")
+        """The link works again, unless all are cut together."""
+        with self._lock:
+            self._cut.discard(place.address)
+            self._set(place.address)
+
+    def cut_together(self, places: Iterable[Place]) -> None:
+        """Nobody of these gets through until `mend_together`, whatever is mended meanwhile."""
+        with self._lock:
+            self._together = {place.address for place in places}
+            for address in self._together:
+                self._set(address)
+
+    def mend_together(self) -> None:
+        """Those that were cut together, but for who is cut off on its own account."""
+        with self._lock:
+            addresses, self._together = self._together, set()
+            for address in addresses:
+                self._set(address)
+
+    def _set(self, address: str) -> None:
+        down = address in self._cut or address in self._together
+        _ip("link", "set", self._names[address], "down" if down else "up")
 
 
 def _ip(*words: str) -> None:

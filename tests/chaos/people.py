@@ -1,6 +1,9 @@
 """What operators do meanwhile, with lockctl: pause, resize, take by force, hold by hand."""
 
+import contextlib
+import json
 import random
+import threading
 import time
 
 from tests.chaos.machines import Machines
@@ -11,6 +14,7 @@ from tests.integration.fleet.stores import phases
 from tests.servers.process import ServerFailed
 
 _TRIES = 40
+_SETTLE_SECONDS = 90
 
 
 class People:
@@ -20,6 +24,8 @@ class People:
         """`slots` is the most that the group ever gets."""
         self.fleet, self.machines, self.slots = fleet, machines, slots
         self._by_hand: set[str] = set()
+        self.fleet_pause = threading.Lock()
+        """Who has it decides alone about the pause of the whole fleet."""
 
     def kinds(self) -> dict[str, Fault]:
         """By name."""
@@ -34,6 +40,7 @@ class People:
         """All back to normal."""
         self._insist("resume", "--fleet")
         self._insist("resume")
+        self._unlock_forgotten()
         for host in self.fleet.hosts:
             if host.name in self._by_hand:
                 self._insist("unlock", host.name)
@@ -41,12 +48,44 @@ class People:
                 self._insist("resume", "--node", host.name)
         self._insist("set-max", str(self.slots))
 
+    def restored(self, operator: list[str]) -> None:
+        """Say that the store was put back, before the agents see it; `operator` leads to it."""
+        for _ in range(5):
+            done = lockctl(*operator, "restored", "--reason", "chaos", "--timeout", "30s")
+            if not done.returncode:
+                return
+        raise AssertionError(f"lockctl restored: {done.returncode}\n{done.stdout}{done.stderr}")
+
+    def resume_after_restore(self) -> str:
+        """When everybody has settled. Whom a hold by hand of the backup still has is let go, too."""
+        end = time.monotonic() + _SETTLE_SECONDS
+        while True:
+            for host in self.fleet.hosts:
+                host.poke()  # who waits looks once a minute by himself
+            shown = lockctl(*self.fleet.operator, "restored", "--show", "--json", "--timeout", "20s")
+            if not shown.returncode:
+                found = json.loads(shown.stdout)
+                if not found["missing"] and not found["stuck"]:
+                    break
+                if time.monotonic() > end:
+                    raise AssertionError(f"not settled after a restore: {found}")
+            time.sleep(0.3)
+        self._unlock_forgotten()
+        self._insist("resume", "--fleet")
+        return f"{found['settled']} settled"
+
+    def _unlock_forgotten(self) -> None:
+        for name, phase in phases(self.fleet.raw.snapshot()).items():
+            if phase == "maintenance" and name not in self._by_hand:
+                self._insist("unlock", name)
+
     def _pause(self, draw: random.Random) -> str:
         node = draw.choice(self.fleet.hosts).name
         where: list[str] = draw.choice([["--fleet"], [], ["--node", node]])
-        self._try("pause", *where, "--reason", "chaos")
-        time.sleep(draw.uniform(0.5, 1.5))
-        self._insist("resume", *where)
+        with self.fleet_pause if "--fleet" in where else contextlib.nullcontext():
+            self._try("pause", *where, "--reason", "chaos")
+            time.sleep(draw.uniform(0.5, 1.5))
+            self._insist("resume", *where)
         return " ".join(where) or "the group"
 
     def _resize(self, draw: random.Random) -> str:

@@ -70,6 +70,7 @@ class Lane(threading.Thread):
         self._random = random.Random(f"{seed}/{name}")
         self._until, self._goal, self._least = until, goal, least
         self._counted: Counter[str] = Counter()
+        self._failed: Counter[str] = Counter()
 
     def run(self) -> None:
         """See the class."""
@@ -90,7 +91,9 @@ class Lane(threading.Thread):
 
     def _next(self) -> Sequence[str]:
         """The kinds, the rarest first."""
-        return sorted(self._faults, key=lambda kind: (self._counted[kind], self._random.random()))
+        return sorted(
+            self._faults, key=lambda kind: (self._counted[kind] + self._failed[kind] / 2, self._random.random())
+        )
 
     def _once(self, kinds: Sequence[str]) -> bool:
         for kind in kinds:
@@ -104,8 +107,10 @@ class Lane(threading.Thread):
                 what, counted = "broke", False
             if what is None:
                 continue
-            self._counted[kind] += counted
+            (self._counted if counted else self._failed)[kind] += 1
             self._timeline.events.append(Event(kind, began, self._timeline.now(), what, counted))
+            if not counted:
+                time.sleep(0.5)
             return counted
         time.sleep(0.2)
         return False

@@ -35,6 +35,8 @@ class Moment:
     changes: tuple[Change, ...]
     whole: bool
     at: float
+    back: bool = False
+    """The store was put back to a backup of this revision; no changes."""
 
 
 class EtcdRecord:
@@ -47,7 +49,7 @@ class EtcdRecord:
         self.holes: list[str] = []
         self._command, self._prefix = command, prefix
         self._process: Popen[bytes] | None = None
-        self._ended = threading.Event()
+        self._ended, self._held = threading.Event(), threading.Event()
         self._thread = threading.Thread(target=self._follow, name="record", daemon=True)
         self._thread.start()
 
@@ -66,8 +68,14 @@ class EtcdRecord:
 
     def restart_at(self, revision: int) -> None:
         """The store was put back: its history goes on from `revision`, which must be what it stands at."""
-        self._kill()
+        self.moments.append(Moment(revision, (), whole=True, at=time.monotonic(), back=True))
         self.last = revision
+        self._held.clear()
+
+    def hold(self) -> None:
+        """Take nothing down until `restart_at`."""
+        self._held.set()
+        self._kill()
 
     def close(self) -> None:
         """End it."""
@@ -80,16 +88,19 @@ class EtcdRecord:
             self._process.kill()
 
     def _follow(self) -> None:
-        while not self._ended.is_set():
+        while not self._ended.wait(0.2):
+            if self._held.is_set():
+                continue
             with Popen(self._command(self.last + 1), stdin=DEVNULL, stdout=PIPE, stderr=DEVNULL) as process:
                 self._process = process
                 assert process.stdout is not None
                 for line in process.stdout:
                     self._take(line)
                 process.kill()
-            self._ended.wait(0.2)
 
     def _take(self, line: bytes) -> None:
+        if self._held.is_set():
+            return
         try:
             answer = json.loads(line)
         except ValueError:

@@ -53,8 +53,8 @@ class Run:
         self.cluster, self.fleet, self.words = cluster, fleet, words
         self.timeline = Timeline()
         self.machines = Machines(fleet, cluster.net, roads)
-        self.servers = ServerFaults(cluster)
         self.people = People(fleet, self.machines, SLOTS)
+        self.servers = ServerFaults(cluster, fleet, self.people)
         self.failures: list[str] = []
         self._ended = threading.Event()
         self._random = random.Random(f"{words.seed}/updates")
@@ -86,6 +86,12 @@ class Run:
             "store": self.servers.store_kinds(),
             **{kind: {kind: fault} for kind, fault in (self.people.kinds() | self.machines.kinds()).items()},
         }
+        if self.words.only:
+            groups = {
+                name: {kind: fault for kind, fault in group.items() if self.words.only in kind}
+                for name, group in groups.items()
+            }
+            groups = {name: group for name, group in groups.items() if group}
         self.kinds = [kind for group in groups.values() for kind in group]
         share, until = self.words.minutes / FULL_MINUTES, self.words.minutes * 60
         lanes = []
@@ -224,7 +230,16 @@ def chaos(net: Net, words: argparse.Namespace, kind: str, places: list) -> Outco
             settings["token_file"] = str(cluster.folder / "master")
         operator = _operator(data.path / "locksmith.toml", {"url": cluster.url(), **settings})
         hooks = ("10-drain",)
-        ways = Ways(dwell="300ms", retries=3, gate=True, pre=hooks, undo=hooks, post=hooks, store=cluster.settings)
+        ways = Ways(
+            heartbeat="10s",
+            dwell="300ms",
+            retries=3,
+            gate=True,
+            pre=hooks,
+            undo=hooks,
+            post=hooks,
+            store=cluster.settings,
+        )
         fleet = Fleet(
             Look(cluster),
             HOSTS,
@@ -258,6 +273,9 @@ def main() -> int:
     parser.add_argument("--minutes", type=float, default=FULL_MINUTES)
     parser.add_argument("--store", choices=sorted(STORES), default=None, help="only this one")
     parser.add_argument("--seed", default=None)
+    parser.add_argument(
+        "--only", default="", help="only the faults whose names have this in them; too few are no failure"
+    )
     parser.add_argument(
         "--commit", default=None, help="the product as of this commit, and not as it stands in the tree"
     )

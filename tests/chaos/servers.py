@@ -1,12 +1,15 @@
 """Faults of the store's servers. One at a time, because two of three must live; afterwards the cluster is whole again."""
 
 import random
+import threading
 import time
 from typing import Any
 
 from tests.chaos.consuls import Consuls
 from tests.chaos.etcds import Etcds
+from tests.chaos.people import People
 from tests.chaos.plan import Fault
+from tests.integration.fleet.fleet import Fleet
 from tests.servers.process import wait_until
 
 _WHOLE_SECONDS = 60
@@ -15,9 +18,12 @@ _WHOLE_SECONDS = 60
 class ServerFaults:
     """Kill, freeze, cut off, replace; for Consul also a full disk."""
 
-    def __init__(self, cluster: Etcds | Consuls) -> None:
+    def __init__(self, cluster: Etcds | Consuls, fleet: Fleet, people: People) -> None:
         """`cluster` is whole."""
         self.cluster: Any = cluster
+        self._fleet, self._people = fleet, people
+        self._data = threading.Lock()
+        """Who has it may change what a backup holds beside the documents, or put one back."""
 
     def kinds(self) -> dict[str, Fault]:
         """By name."""
@@ -28,6 +34,7 @@ class ServerFaults:
             "leader cut off": lambda draw: self._cut(self.cluster.leader(), draw),
             "follower cut off": lambda draw: self._cut(draw.choice(self.cluster.followers()), draw),
             "member replaced": self._replace,
+            "backup restored": self._restore,
         }
         if isinstance(self.cluster, Consuls):
             found["disk full"] = self._fill
@@ -42,7 +49,7 @@ class ServerFaults:
         }
         if isinstance(self.cluster, Etcds):
             found |= {"compaction": self.cluster.compacted, "NOSPACE": self.cluster.filled}
-        return found
+        return {kind: self._alone(fault) for kind, fault in found.items()}
 
     def mend(self) -> None:
         """Whatever a fault that broke left behind."""
@@ -55,6 +62,31 @@ class ServerFaults:
             elif not member.process.pid:
                 member.process.start()
         self._whole()
+
+    def _alone(self, fault: Fault) -> Fault:
+        def alone(draw: random.Random) -> str | None:
+            with self._data:
+                return fault(draw)
+
+        return alone
+
+    def _restore(self, draw: random.Random) -> str:
+        """By the book (docs/backup.md): the agents are kept away until the new epoch is said, and go on when all settled."""
+        file = self.cluster.folder / f"backup-{time.monotonic_ns()}"
+        with self._data, self._people.fleet_pause:
+            self.cluster.save(file)
+            time.sleep(draw.uniform(0.5, 3))
+            self.cluster.net.cut_together(host.place for host in self._fleet.hosts)
+            try:
+                self.cluster.put_back(file, self._say)
+            finally:
+                self.cluster.net.mend_together()
+            self._whole()
+            return self._people.resume_after_restore()
+
+    def _say(self, url: str) -> None:
+        """The operator's configuration, with the address that only he knows."""
+        self._people.restored([*self._fleet.operator, "--store", url])
 
     def _any(self, draw: random.Random) -> Any:
         return draw.choice(self.cluster.members)
