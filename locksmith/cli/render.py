@@ -21,6 +21,10 @@ SHORT_ID = 8
 """Digits of an id on a terminal: as many as NODE needs."""
 _MACHINE = re.compile(r"[0-9a-f]{32}")
 GAP = "  "
+LEGIBLE = 28
+"""Columns that prose should have, where there are as many on the terminal."""
+SHORTEST = 20
+"""Columns to which a name is cut for that, at most."""
 ROOM = 110
 """Columns of a terminal below which it is narrow."""
 
@@ -213,17 +217,34 @@ def _drawn(block: Block, width: int) -> "RenderableType":
         return Text(clean(block.text), style=block.style)
     filled = block.filled(width)
     drawn = Drawn(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim", show_edge=False)
-    for column in filled.columns:
+    for column, most in zip(filled.columns, _widths(filled, width), strict=True):
         drawn.add_column(
             column.title,
             no_wrap=not column.prose,
             overflow="fold" if column.prose else "ellipsis",
             justify="right" if column.right else "left",
-            min_width=16 if column.prose else None,
+            max_width=most,
         )
     for row in filled.rows:
         drawn.add_row(*(Text(cell.text, style=cell.style) for cell in row))
     return drawn
+
+
+def _widths(filled: Table, width: int) -> list[int | None]:
+    """How wide each column may be; None for prose, which has the rest.
+
+    Long names are cut before a sentence is squeezed: what is said about a node is worth more than the end of its name.
+    """
+    natural = [
+        max(_width(text) for text in (column.title, *(row[place].text for row in filled.rows)))
+        for place, column in enumerate(filled.columns)
+    ]
+    prose = sum(min(length, LEGIBLE) for length, column in zip(natural, filled.columns, strict=True) if column.prose)
+    fixed = [0 if column.prose else length for length, column in zip(natural, filled.columns, strict=True)]
+    room = width - prose - len(GAP) * len(fixed)
+    while sum(fixed) > room and max(fixed) > SHORTEST:
+        fixed[fixed.index(max(fixed))] -= 1
+    return [None if column.prose else length for length, column in zip(fixed, filled.columns, strict=True)]
 
 
 class Screen(Protocol):
