@@ -33,7 +33,7 @@ def restored(given: Given, reason: str | None, show: bool) -> None:
             "say either --reason TEXT, after the store was restored from a backup, or --show, to see who has settled"
         )
     with Call.short(given) as call:
-        done = since_restore(call.actor) if reason is None else say(call.actor, reason)
+        done = since_restore(call.actor) if reason is None else say(call.unconfirmed, reason)
         call.poke()
         if call.out.json:
             call.out.document(_json(done))
@@ -45,6 +45,7 @@ def _json(done: "Restored") -> dict[str, Any]:
     return {
         "epoch": done.epoch,
         "before": done.before,
+        "cluster": done.cluster,
         "paused": forms.paused("fleet", done.pause),
         "settled": len(done.settled),
         "missing": [_node(each) for each in done.missing],
@@ -69,6 +70,8 @@ def _node(each: "NodeLine") -> dict[str, Any]:
 def _tell(out: Output, done: "Restored") -> None:
     if done.before is not None:
         line(f"the fleet is paused and in epoch {done.epoch}; before it was {done.before}")
+    if done.cluster is not None:
+        line(f"the store was {done.cluster} and is another cluster now: restart the agents that ran all the while")
     every = len(done.settled) + len(done.missing) + len(done.stuck)
     line(f"settled in epoch {done.epoch}: {len(done.settled)} of {every} nodes")
     rows = [

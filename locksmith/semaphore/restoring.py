@@ -20,11 +20,13 @@ from locksmith.semaphore.rewriting import Told, rewrite
 class Restored:
     """The epoch in force, and who works in it. `before` is the one that it replaced, None when nothing was changed.
 
+    `cluster` is the store's own identity that was recorded until now, where the restored store has another one.
     `settled` have run START in this epoch; `missing` have not said so yet; `stuck` have, and cannot go on.
     """
 
     epoch: int
     before: int | None
+    cluster: str | None
     pause: Pause | None
     settled: tuple[NodeLine, ...]
     missing: tuple[NodeLine, ...]
@@ -34,33 +36,36 @@ class Restored:
 def restored(actor: Actor, reason: str) -> Restored:
     """Raise the fleet's epoch and pause the fleet, in one commit.
 
-    Every agent then runs START again, and who owes a slot that the backup does not know puts its holder back. Raises NoSuchGroup
+    Every agent then runs START again, and who owes a slot that the backup does not know puts its holder back. An etcd that was
+    restored may be another cluster by its own account, so the actor need not be on the recorded one. Raises NoSuchGroup
     (nothing is set up), StoreError.
     """
     require_setup(actor)
     wall = actor.clock.wall()
+    identity = actor.store.facts().identity
     pause = Pause(by=actor.by, reason=f"the store was restored: {reason}", since=wall)
     made: list[Config] = []
 
     def change(config: Config | None) -> Config | None:
         if config is None:
             return None
-        return replace(config, epoch=max(config.epoch + 1, int(wall.timestamp() * 1000)), pause=pause)
+        epoch = max(config.epoch + 1, int(wall.timestamp() * 1000))
+        return replace(config, epoch=epoch, cluster=identity, pause=pause)
 
     told = Told(keys.notes_of_fleet(), note(actor, "epoch", reason))
     before = rewrite(actor, keys.CFG, Config, change, made=made, told=told)
     if before is None:  # restored once more between the two looks, without a fleet in it
         require_setup(actor)
-    return _seen(actor, before.epoch if before is not None else None)
+    return _seen(actor, before, identity)
 
 
 def since_restore(actor: Actor) -> Restored:
     """Who has run START in the epoch in force. Raises NoSuchGroup (nothing is set up), StoreError."""
     require_setup(actor)
-    return _seen(actor, None)
+    return _seen(actor, None, None)
 
 
-def _seen(actor: Actor, before: int | None) -> Restored:
+def _seen(actor: Actor, before: Config | None, identity: str | None) -> Restored:
     config = look(actor.store).config
     epoch = config.epoch if config is not None else 0
     known = nodes(actor, None)
@@ -68,7 +73,8 @@ def _seen(actor: Actor, before: int | None) -> Restored:
     stuck = tuple(line for line in here if line.record.state in ("unready", "conflicted"))
     return Restored(
         epoch,
-        before,
+        before.epoch if before is not None else None,
+        before.cluster if before is not None and before.cluster != identity else None,
         config.pause if config is not None else None,
         tuple(line for line in here if line not in stuck),
         tuple(line for line in known if line.record.epoch != epoch),

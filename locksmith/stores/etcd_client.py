@@ -145,7 +145,7 @@ class EtcdClient:
             if found != self._cluster_id:
                 raise WrongStore(
                     f"{endpoint.name} belongs to the etcd cluster {found:x}, the other endpoints to "
-                    f"{self._cluster_id:x}; list the members of one cluster only"
+                    f"{self._cluster_id:x}; list the members of one cluster only, or restart this agent if the store was restored"
                 )
         endpoint.proven = True
 

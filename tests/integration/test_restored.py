@@ -15,7 +15,8 @@ LIMIT = "group/fleet"
 pytestmark = [pytest.mark.servers, pytest.mark.slow, pytest.mark.timeout(300)]
 
 
-def test_a_node_that_the_backup_does_not_know_puts_its_slot_back(tmp_path) -> None:
+@pytest.mark.parametrize("token", [None, "another"], ids=["same-cluster", "another-cluster"])
+def test_a_node_that_the_backup_does_not_know_puts_its_slot_back(tmp_path, token) -> None:
     hardware = Hardware(auto=False)
     with skipping():
         cluster = EtcdCluster()
@@ -38,12 +39,17 @@ def test_a_node_that_the_backup_does_not_know_puts_its_slot_back(tmp_path) -> No
         said: list[dict] = []
 
         def operator(url: str) -> None:
-            assert lockctl("--store", url, "fsck").returncode == 0
             done = lockctl("--store", url, "restored", "--reason", "a disk died", "--json", "--timeout", "100s")
             assert done.returncode == 0, done.stderr
             said.append(json.loads(done.stdout))
 
-        raw.cluster.restore(backup, operator)
+        raw.cluster.restore(backup, operator, token=token)
+        assert (said[0]["cluster"] is not None) == (token is not None)
+        if token is not None:
+            fleet.wait(lambda: all("was restored" in host.report() for host in others), "they refuse another cluster")
+            for host in others:
+                host.kill()
+                host.start()
         assert said[0]["epoch"] > said[0]["before"] == 1
         assert phases(raw.snapshot()) == {}, "the backup knows of no slot"
         fleet.wait(lambda: _settled(fleet) == {host.name for host in others}, "the others have looked")

@@ -260,10 +260,11 @@ class EtcdCluster:
         """A backup, as the first member has it."""
         self.etcdctl("snapshot", "save", str(file))
 
-    def restore(self, file: Path, before: Callable[[str], None]) -> None:
+    def restore(self, file: Path, before: Callable[[str], None], *, token: str | None = None) -> None:
         """Put the only member back to a backup, under its old name, as etcd's disaster recovery says.
 
-        It runs on a port of its own first, that no client knows; `before` is called with that URL.
+        It runs on a port of its own first, that no client knows; `before` is called with that URL. With another `token`
+        it is another cluster by its id.
         """
         (member,) = self.members
         member.kill()
@@ -271,7 +272,7 @@ class EtcdCluster:
         peer = f"http://127.0.0.1:{member.peer_port}"
         words = ["--name", member.name, "--data-dir", str(self.folder / member.name), "--initial-cluster"]
         words += [f"{member.name}={peer}", "--initial-advertise-peer-urls", peer]
-        self.etcdctl("snapshot", "restore", str(file), *words, "--initial-cluster-token", self.folder.name)
+        self.etcdctl("snapshot", "restore", str(file), *words, "--initial-cluster-token", token or self.folder.name)
         known = member.client_port
         member.client_port = free_port()
         try:
