@@ -14,7 +14,7 @@ JOBS ?= 4
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help setup servers demo check lint test fuzz e2e bench man completions
+.PHONY: help setup servers demo check lint test fuzz e2e bench man screens completions
 
 help:
 	@echo "make demo     a simulated fleet reboots in turn, live, in about 30 seconds"
@@ -25,6 +25,7 @@ help:
 	@echo "make bench    docs/performance.md, measured here: 15 minutes; 3 with QUICK=1"
 	@echo "make setup    the virtual environment in $(VENV)"
 	@echo "make man      deploy/man and deploy/completions, written anew from the commands and the reference"
+	@echo "make screens  docs/screens, taken from a small real fleet; needs root"
 	@echo "make servers  etcd and Consul for the tests, unpacked below .cache"
 
 setup: $(STAMP)
@@ -57,6 +58,10 @@ servers: setup
 # Both are kept in git, and a test says when they are old.
 man: setup completions
 	@$(BIN)/python -m tests.tools.manual deploy/man
+
+# Fourteen agents in namespaces of their own: needs root. Look at what it makes before it is kept.
+screens: setup
+	@$(BIN)/python -m tests.tools.screens docs/screens
 
 completions: setup
 	@mkdir -p deploy/completions

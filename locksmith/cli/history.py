@@ -129,7 +129,7 @@ def _what(event: "Event") -> str:
         parts.append(f"check {entry.check}")
     if entry.came_as:
         parts.append(f"came as {entry.came_as}")
-    if entry.waited:
+    if entry.waited is not None and entry.waited >= 1:
         parts.append(f"waited {render.span(timedelta(seconds=entry.waited))}")
     parts += [f"{phase} {render.span(seconds)}" for phase, seconds in _phases(event)]
     parts.append(f"{entry.count}/{entry.slots}")

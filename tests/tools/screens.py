@@ -236,7 +236,8 @@ class Site:
         with Path(os.devnull).open("w") as nowhere:
             console = Console(record=True, width=width, file=nowhere, force_terminal=True, color_system="truecolor")
             console.print(shown, soft_wrap=True)
-        file.write_text(console.export_svg(title="", theme=DIMMED_MONOKAI, code_format=SVG, unique_id=file.stem) + "\n")
+        svg = console.export_svg(title="", theme=DIMMED_MONOKAI, code_format=SVG, unique_id=file.stem)
+        file.write_text(re.sub(r'(?<=viewBox="0 0 )([\d.]+) ([\d.]+)', _framed, svg) + "\n")
 
 
 def _framed(size: re.Match[str]) -> str:
