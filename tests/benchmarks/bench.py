@@ -49,7 +49,7 @@ class Extent:
     threads: tuple[int, ...]
     cycles: int
     starts: int
-    seconds: float
+    seconds: int
     outages: int
     nodes: tuple[int, ...]
     registered: int
@@ -57,20 +57,33 @@ class Extent:
 
 
 FULL = Extent(
-    100,
-    4,
-    (1, 10, 100, 1000, 10_000),
-    (1, 10, 30),
-    (10, 60, 200),
-    15,
-    15,
-    4.0,
-    3,
-    (10, 100, 1000, 10_000),
-    10_000,
-    10.0,
+    rounds=100,
+    turns=4,
+    fleets=(1, 10, 100, 1000, 10_000),
+    crowds=(1, 10, 30),
+    threads=(10, 60, 200),
+    cycles=15,
+    starts=15,
+    seconds=5,
+    outages=3,
+    nodes=(10, 100, 1000),
+    registered=10_000,
+    idle_minutes=10.0,
 )
-QUICK = Extent(10, 2, (1, 10, 100, 1000), (1, 5), (10,), 4, 3, 1.0, 1, (10, 100), 300, 1.0)
+QUICK = Extent(
+    rounds=10,
+    turns=2,
+    fleets=(1, 10, 100, 1000),
+    crowds=(1, 5),
+    threads=(10,),
+    cycles=4,
+    starts=3,
+    seconds=1,
+    outages=1,
+    nodes=(10, 100),
+    registered=300,
+    idle_minutes=1.0,
+)
 
 
 def main() -> int:
@@ -105,7 +118,8 @@ def _measure(told: dict[str, Any], parts: list[str], extent: Extent, data: Path)
 
     def keep(name: str, figures: Any, before: float) -> None:
         told[name] = figures
-        told["about"]["seconds"] = round(time.monotonic() - began)
+        run = {"seconds": round(time.monotonic() - before), "commit": told["about"]["commit"]}
+        told.setdefault("runs", {})[name] = run
         data.write_text(json.dumps(told, indent=1) + "\n")
         print(f"{time.monotonic() - began:6.0f} s  {name} ({time.monotonic() - before:.0f} s)", flush=True)
 

@@ -5,7 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.benchmarks.parts.classic import ALGORITHMS
+from locksmith.host.clock import SystemClock
+from locksmith.stores.memory import MemoryStore
+from tests.benchmarks.parts.classic import ALGORITHMS, Classic
 from tests.benchmarks.parts.polling import PollingShop
 from tests.benchmarks.parts.waiters import QueueShop
 
@@ -32,6 +34,34 @@ def test_the_classic_lock_asks_by_the_clock_and_grows(algorithm):
     few, many = PollingShop(algorithm, 10).run(5), PollingShop(algorithm, 100).run(5)
     assert many["requests"]["clock"]["read"] > 5 * few["requests"]["clock"]["read"]
     assert few["idle_seconds"] > 1
+
+
+class Overtaken(MemoryStore):
+    """Somebody else writes between each read and the commit that follows it."""
+
+    other = None
+
+    def commit(self, checks, puts=(), deletes=()):
+        if self.other is not None:
+            other, self.other = self.other, None
+            other()
+        return super().commit(checks, puts, deletes)
+
+
+@pytest.mark.parametrize("algorithm", ALGORITHMS, ids=lambda algorithm: algorithm.name)
+def test_the_classic_lock_loses_a_race_and_counts_its_slots(algorithm):
+    store = Overtaken(SystemClock())
+    lock = Classic(store, algorithm, "semaphore")
+    lock.create(2)
+    faster = Classic(store.client(), algorithm, "semaphore")
+    store.other = lambda: faster.lock("b")
+    assert lock.lock("a") == "conflict"
+    assert lock.lock("a") == "taken"
+    assert lock.lock("c") == "full"
+    store.other = lambda: faster.unlock("b")
+    assert not lock.unlock("a")
+    assert lock.unlock("a")
+    assert json.loads(store.read(["semaphore"])["semaphore"].value) == algorithm.document(2, [])
 
 
 def test_the_report_is_that_of_its_figures(tmp_path):

@@ -132,51 +132,65 @@ def taken(actor: Actor, attempt: Attempt, session: str) -> Slot:
 # ---------------------------------------------------------------- grants a second
 
 
-def rates(where: Place, seconds: float) -> dict[str, dict[str, float]]:
-    """Grants a second of eight contenders, and bare commits a second of the same eight on keys of their own."""
+def rates(where: Place, rounds: int) -> dict[str, dict[str, float]]:
+    """Grants a second of eight contenders, and bare commits a second of the same eight on keys of their own.
+
+    All take turns, second by second, so that whatever else the machine does in the meantime meets all of them alike.
+    """
     stores = [where.connect() for _ in range(CONTENDERS)]
-    bare = _bare(stores, seconds)
-    found = {"bare": {"per_second": bare}}
-    for name, groups in (("one", ["rate"] * CONTENDERS), ("many", [f"rate{n}" for n in range(CONTENDERS)])):
-        for group in set(groups):
-            where.slots(CONTENDERS, group)
-        ours = [OurLoop(where, store, number, groups[number]) for number, store in enumerate(stores)]
-        found[f"locksmith_{name}"] = _rate(ours, seconds, bare)
-        classic = [ClassicLoop(store, number, groups[number]) for number, store in enumerate(stores)]
-        for loop in classic:
-            loop.lock().create(CONTENDERS)
-        found[f"classic_{name}"] = _rate(classic, seconds, bare)
+    kinds = {"bare": [BareLoop(store, number) for number, store in enumerate(stores)], **_loops(where, stores)}
+    spent = dict.fromkeys(kinds, 0.0)
+    for _ in range(rounds):
+        for name, loops in kinds.items():
+            spent[name] += _second(loops)
     for store in stores:
         store.close()
+    found = {}
+    for name, loops in kinds.items():
+        counts = [loop.count for loop in loops]
+        grants = sum(count.grants for count in counts)
+        found[name] = {
+            "per_second": grants / spent[name],
+            "lost_per_grant": sum(c.lost for c in counts) / max(1, grants),
+        }
+    for each in found.values():
+        each["of_bare"] = each["per_second"] / found["bare"]["per_second"]
     return found
 
 
-def _bare(stores: Sequence[Store], seconds: float) -> float:
-    end = time.perf_counter() + seconds
-    counts = [0] * len(stores)
+def _loops(where: Place, stores: Sequence[Store]) -> dict[str, Sequence["OurLoop | ClassicLoop"]]:
+    """Ours and the classic lock, on one group and on as many as there are contenders."""
+    kinds: dict[str, Sequence[OurLoop | ClassicLoop]] = {}
+    for name, groups in (("one", ["rate"] * CONTENDERS), ("many", [f"rate{n}" for n in range(CONTENDERS)])):
+        for group in set(groups):
+            where.slots(CONTENDERS, group)
+        kinds[f"locksmith_{name}"] = [OurLoop(where, store, n, groups[n]) for n, store in enumerate(stores)]
+        classic = [ClassicLoop(store, n, groups[n]) for n, store in enumerate(stores)]
+        for loop in classic:
+            loop.lock().create(CONTENDERS)
+        kinds[f"classic_{name}"] = classic
+    return kinds
 
-    def run(number: int) -> None:
-        while time.perf_counter() < end:
-            counts[number] += len(bare_commits(stores[number], f"bare{number}", 10))
 
-    took = together([lambda n=n: run(n) for n in range(len(stores))])
-    return sum(counts) / took
-
-
-def _rate(loops: Sequence["OurLoop | ClassicLoop"], seconds: float, bare: float) -> dict[str, float]:
+def _second(loops: Sequence["BareLoop | OurLoop | ClassicLoop"]) -> float:
     over = threading.Event()
-    timer = threading.Timer(seconds, over.set)
+    timer = threading.Timer(1.0, over.set)
     timer.start()
-    took = together([lambda one=loop: one.run(over) for loop in loops])
-    grants = sum(loop.count.grants for loop in loops)
-    lost = sum(loop.count.lost for loop in loops)
-    return {
-        "per_second": grants / took,
-        "of_bare": grants / took / bare,
-        "lost_per_grant": lost / max(1, grants),
-        "least": min(loop.count.grants for loop in loops),
-        "most": max(loop.count.grants for loop in loops),
-    }
+    return together([lambda one=loop: one.run(over) for loop in loops])
+
+
+@dataclass
+class BareLoop:
+    """Commits of one key under its own check; each counts as a grant."""
+
+    store: Store
+    number: int
+    count: Count = field(default_factory=Count)
+
+    def run(self, over: threading.Event) -> None:
+        """Until told to end."""
+        while not over.is_set():
+            self.count.grants += len(bare_commits(self.store, f"bare{self.number}", 5))
 
 
 @dataclass

@@ -32,6 +32,10 @@ def broken(told: Told) -> list[str]:
 
 def _head(told: Told) -> str:
     about = told["about"]
+    runs = told["runs"]
+    seconds = max(run["seconds"] for run in runs.values())
+    seconds = max(seconds, sum(run["seconds"] for name, run in runs.items() if name != "idle"))
+    commits = ", ".join(dict.fromkeys(run["commit"] for run in runs.values()))
     quick = "\n**A quick run: too few rounds to be published.**\n" if told.get("quick") else ""
     return f"""# What locksmith costs
 {quick}
@@ -44,10 +48,10 @@ python -m tests.benchmarks.bench --quick        # 3 minutes, to see that it runs
 python -m tests.benchmarks.bench --part races   # one part anew
 ```
 
-Commit {about["commit"]}, {about["date"]}, {about["seconds"]} seconds; {about["cores"]} processors (load {about["load"]}
-when it began), Python {about["python"]}, etcd {about["etcd"]} and Consul {about["consul"]} on the same machine, one server
-each but for the leader's loss. Durations are those of this machine and stand in brackets, or beside the same duration of
-something else in the same run: take the ratios.
+Commit {commits}, {about["date"]}, {seconds} seconds; {about["cores"]} processors (load {about["load"]} when it began),
+Python {about["python"]}, etcd {about["etcd"]} and Consul {about["consul"]} on the same machine, one server each but for the
+leader's loss. Durations are those of this machine and stand in brackets, or beside the same duration of something else in the
+same run: take the ratios.
 
 The **classic lock** is what others do: one JSON document, read, changed, and written if nobody else was faster. It is
 written by us after the sources of Flatcar's locksmith and of airlock with zincati, with their documented delays

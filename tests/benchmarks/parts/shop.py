@@ -4,7 +4,7 @@ What is shared by ours (waiters.py) and by the classic lock (polling.py): the cl
 sleeps, so ten thousand waiters fit; nothing runs at the same time, so nobody loses a race: what races cost is measured on
 real servers."""
 
-from collections import Counter
+from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 from random import Random
 
@@ -24,7 +24,7 @@ WARM_UP = 2
 class Tally:
     """What was asked since `clear`, by cause and verb, with the bytes of keys and values."""
 
-    counts: Counter[tuple[str, str]] = field(default_factory=Counter)
+    counts: dict[tuple[str, str], float] = field(default_factory=lambda: defaultdict(float))
     bytes: Counter[str] = field(default_factory=Counter)
     cause: str = "turn"
 
@@ -35,7 +35,7 @@ class Tally:
 
     def add(self, cause: str, verb: str, count: float) -> None:
         """Requests that are known without being made, such as the keepalives of so many seconds."""
-        self.counts[cause, verb] += count  # type: ignore[assignment]
+        self.counts[cause, verb] += count
 
     def clear(self) -> None:
         """Begin to count."""

@@ -35,15 +35,15 @@ WATCHES = {"watch_etcd": POLL.total_seconds(), "watch_consul": 5.0}
 
 
 class Waking(MemoryStore):
-    """Tells whose keys a commit has changed."""
+    """Tells which keys were changed, to whoever empties `changed`."""
+
+    changed: list[str]
 
     def commit(self, checks: Sequence[Check], puts: Sequence[Put] = (), deletes: Sequence[str] = ()) -> int | None:
         """See Store."""
         revision = super().commit(checks, puts, deletes)
         self.changed.extend([put.key for put in puts] + list(deletes))
         return revision
-
-    changed: list[str]
 
 
 @dataclass(slots=True, eq=False)
