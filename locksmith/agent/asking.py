@@ -6,6 +6,8 @@ nothing else stands in the way.
 
 import logging
 from collections.abc import Sequence
+from dataclasses import fields, replace
+from typing import Any, TypeVar
 
 from locksmith.agent.body import Body
 from locksmith.checks import Check, Occasion, Remembering, Stage
@@ -34,7 +36,7 @@ def ask_providers(body: Body) -> tuple[NeedAnswer, ...]:
 
 def _needs(provider: Provider) -> NeedAnswer:
     try:
-        return provider.ask()
+        return sayable(provider.ask())
     except Exception as error:  # a bug, told with its place and survived: see ask_providers
         log.exception("the update provider %s failed", provider.name)
         return NeedUnknown(
@@ -57,10 +59,25 @@ def ask_health(body: Body, agent: Agent) -> tuple[Answer, ...]:
 
 def _verdict(check: Check, occasion: Occasion) -> Verdict:
     try:
-        return check.ask(occasion)
+        return sayable(check.ask(occasion))
     except Exception as error:  # a bug, told with its place and survived: as with providers
         log.exception("the check %s failed", check.name)
         return Unknown(f"a fault of locksmith ({type(error).__name__}), see the log; please report it")
+
+
+A = TypeVar("A", bound=NeedAnswer | Verdict)
+
+
+def sayable(answer: A) -> A:
+    """The answer with half characters (from JSON, or a file's name) replaced: neither journal nor store can hold them.
+
+    Raises TypeError for what is no answer at all.
+    """
+    record: Any = answer
+    texts = {each.name: getattr(record, each.name) for each in fields(record)}
+    kept = {name: text.encode(errors="replace").decode() for name, text in texts.items() if isinstance(text, str)}
+    said: A = replace(record, **kept)
+    return said
 
 
 def remember(body: Body, owed: Owed) -> None:
