@@ -14,7 +14,7 @@ JOBS ?= 4
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help setup servers demo check lint test fuzz e2e bench man screens completions
+.PHONY: help setup servers demo check lint test fuzz model e2e bench man screens completions
 
 help:
 	@echo "make demo     a simulated fleet reboots in turn, live, in about 30 seconds"
@@ -22,6 +22,7 @@ help:
 	@echo "make test     everything, with real etcd and Consul servers, and make e2e"
 	@echo "make e2e      containers that really reboot, under real systemd; needs root"
 	@echo "make fuzz     everything that others write or say, with EXAMPLES=2000 of each kind"
+	@echo "make model    the protocol as models, searched to the end by spin: docs/evidence/model.md, minutes"
 	@echo "make bench    docs/performance.md, measured here: 15 minutes; 3 with QUICK=1"
 	@echo "make setup    the virtual environment in $(VENV)"
 	@echo "make man      deploy/man and deploy/completions, written anew from the commands and the reference"
@@ -105,3 +106,7 @@ bench: servers
 EXAMPLES ?= 2000
 fuzz: setup
 	LOCKSMITH_FUZZ=$(EXAMPLES) $(BIN)/pytest -q -n $(JOBS) --timeout 3600 tests/fuzz
+
+# Needs gcc; spin is fetched like the servers. Each search has at most ten minutes.
+model: setup
+	@nice -n 19 $(BIN)/python -m tests.model.run

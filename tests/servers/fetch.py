@@ -1,7 +1,7 @@
-"""Where etcd, Consul, Prometheus and D-Bus mocks come from: the environment, PATH, or unpacked Debian packages.
+"""Where etcd, Consul, Prometheus, D-Bus mocks and spin come from: the environment, PATH, or unpacked Debian packages.
 
 `python -m tests.servers.fetch` fills `.cache/servers/` of the checkout; importing code asks `etcd()`, `consul()`,
-`prometheus()` or `dbus()`.
+`prometheus()`, `dbus()` or `spin()`.
 A server that cannot be had is one `ServerMissing` whose message says what to do; tests turn it into a skip.
 """
 
@@ -108,6 +108,7 @@ _ETCD = {
     ),
 }
 _CONSUL = _Download("consul", "bullseye", ("consul",), "LOCKSMITH_TEST_CONSUL", ("usr/bin/consul", "version"))
+_SPIN = _Download("spin", "bookworm", ("spin",), "LOCKSMITH_TEST_SPIN", ("usr/bin/spin", "-V"))
 _TEMPLATES = b"/usr/share/prometheus/alertmanager"
 
 
@@ -179,6 +180,8 @@ def _once(name: str, version: str | None) -> EtcdPrograms | PrometheusPrograms |
         match name:
             case "consul":
                 return _find_consul()
+            case "spin":
+                return _find_spin()
             case "prometheus":
                 return _find_prometheus()
             case "dbus":
@@ -211,6 +214,18 @@ def consul() -> Path:
         ServerMissing: it is nowhere and cannot be fetched.
     """
     found = _once("consul", None)
+    if isinstance(found, Path):
+        return found
+    raise ServerMissing(str(found))
+
+
+def spin() -> Path:
+    """The model checker's program: LOCKSMITH_TEST_SPIN, PATH, or Debian's package.
+
+    Raises:
+        ServerMissing: it is nowhere and cannot be fetched.
+    """
+    found = _once("spin", None)
     if isinstance(found, Path):
         return found
     raise ServerMissing(str(found))
@@ -289,6 +304,14 @@ def _find_consul() -> Path:
     return _CONSUL.fetch() / "usr" / "bin" / "consul"
 
 
+def _find_spin() -> Path:
+    if (named := _named(_SPIN.variable)) is not None:
+        return named
+    if on_path := shutil.which("spin"):
+        return Path(on_path)
+    return _SPIN.fetch() / "usr" / "bin" / "spin"
+
+
 def _find_prometheus() -> PrometheusPrograms:
     if (named := _named(_PROMETHEUS.variable)) is not None:
         found = _beside(named)
@@ -334,7 +357,7 @@ def main() -> int:
     """Fetch all; 1 when one is missing, after having tried the others."""
     missing = 0
     finders: list[Callable[[], object]] = [functools.partial(etcd, version) for version in ETCD_VERSIONS]
-    for find in (*finders, consul, prometheus, dbus):
+    for find in (*finders, consul, prometheus, dbus, spin):
         try:
             print(find())
         except ServerMissing as error:
