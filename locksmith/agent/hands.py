@@ -385,8 +385,8 @@ class Hands:
     def write_record(self, record: NodeRecord) -> None:
         """Put it into the registry. Raises StoreError."""
         untold = [each for each in record.unsanctioned if each.boot not in self._confessed]
-        recovery.write_record(self.body.actor, self.body.policy.home.node, record, untold)
-        self._confessed.update(each.boot for each in untold)
+        if recovery.write_record(self.body.actor, self.body.policy.home.node, record, untold):
+            self._confessed.update(each.boot for each in untold)
 
 
 def _marked(kept: holding.Kept | holding.Gone) -> ev.Event:

@@ -5,6 +5,7 @@ from what the agent remembers; the agent brings only the identity of its holder 
 """
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
@@ -15,7 +16,7 @@ from locksmith.errors import Conflict, Corrupt, StoreError, Unknown
 from locksmith.semaphore.actor import PATIENCE, Actor, Done, Try, View, believe_absent, look, settle
 from locksmith.semaphore.claiming import Barred, Held, barred, held, recount, stopped
 from locksmith.semaphore.recording import Outlived, counted, dropping, entry_of, note, noting, outlived_of, with_step
-from locksmith.stores import Check, Commit, Put
+from locksmith.stores import MAX_OPERATIONS, Check, Commit, Put
 
 
 @dataclass(frozen=True, slots=True)
@@ -349,15 +350,20 @@ def release(
             commit = Commit((Check(slot.key, current.mod),), (Put(slot.key, left.encode()),))
             return Try(commit, lambda _: Released(by_hand=True))
         entry = told(entry_of(actor, "released", actor.nonce(), (slot.node, current.holder, current.token)))
-        old = outlived_of(view, slot.limits, entry.at)
-        away = removal(view, current, entry, old)
+        away = removal(view, current, entry)
+        old = outlived_of(view, slot.limits, entry.at, room=(MAX_OPERATIONS - 1 - _operations(away)) // 2)
         if old is not None:
-            away = dropping(actor, away, old)
+            with suppress(StoreError):  # history never stands in the way: they go with a later release
+                away = dropping(actor, removal(view, current, entry, old), old)
         if unwritten is not None:
             away = replace(away, puts=(*away.puts, _record(actor, view, current, unwritten)))
         return Try(away, lambda _: Released())
 
     return settle(actor, step, patience)
+
+
+def _operations(commit: Commit) -> int:
+    return len(commit.checks) + len(commit.puts) + len(commit.deletes)
 
 
 def _record(actor: Actor, view: View, current: Held, problem: str) -> Put:

@@ -48,11 +48,11 @@ class Outlived:
     numbers: range
 
 
-def outlived_of(view: View, limits: Iterable[str], at: datetime) -> Outlived | None:
-    """Those of the first of these limits that has any: a commit has not room for those of all."""
+def outlived_of(view: View, limits: Iterable[str], at: datetime, room: int) -> Outlived | None:
+    """Those of the first of these limits that has any, `room` at most: a commit has not room for those of all."""
     for limit in limits:
         guard = view.document(keys.guard(limit), Guard)
-        if guard is not None and (numbers := outlived(guard.months, guard.gone, guard.seq + 1, at)):
+        if guard is not None and (numbers := outlived(guard.months, guard.gone, guard.seq + 1, at)[: max(0, room)]):
             return Outlived(limit, numbers)
     return None
 

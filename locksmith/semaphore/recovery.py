@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from locksmith.core import keys
 from locksmith.core.documents import Config, Hold, NodeRecord, Request, Unlocked
 from locksmith.core.history import Unsanctioned
-from locksmith.errors import Denied
+from locksmith.errors import Denied, Rejected, Throttled, Unavailable
 from locksmith.semaphore.actor import Actor, Done, Try, View, look, settle
 from locksmith.semaphore.claiming import Held, held
 from locksmith.semaphore.recording import confessing, of_boot
@@ -129,17 +129,27 @@ def _stale_ticket(view: View, node: str, named: str | None) -> str | None:
     return None
 
 
-def write_record(actor: Actor, node: str, record: NodeRecord, untold: Sequence[Unsanctioned] = ()) -> None:
+def write_record(actor: Actor, node: str, record: NodeRecord, untold: Sequence[Unsanctioned] = ()) -> bool:
     """Write this node's entry in the registry; nobody else writes it. Raises StoreError (an Unknown one is harmless).
 
-    `untold` are boots of the record of which the history may not know yet: in the same commit they are noted, once each.
+    `untold` are boots of the record of which the history may not know yet: in the same commit they are noted, once each. Where
+    the notes are refused the record is written without them: False, they are still untold.
     """
     gen = actor.nonce()
-    puts = [Put(keys.record(record.group, node), replace(record, gen=gen).encode())]
+    put = Put(keys.record(record.group, node), replace(record, gen=gen).encode())
     if untold:
-        view = look(actor.store, [keys.notes_of_node(node)])
-        puts += confessing(view, node, [of_boot(actor, node, record.group, each) for each in untold], gen)
-    actor.store.commit((), puts)
+        try:
+            view = look(actor.store, [keys.notes_of_node(node)])
+            told = confessing(view, node, [of_boot(actor, node, record.group, each) for each in untold], gen)
+            actor.store.commit((), (put, *told))
+        except (Unavailable, Throttled):
+            raise
+        except (Denied, Rejected):
+            pass  # history never stands in the way
+        else:
+            return True
+    actor.store.commit((), (put,))
+    return not untold
 
 
 def drop_request(actor: Actor, node: str, identity: str) -> None:

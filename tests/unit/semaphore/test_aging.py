@@ -1,13 +1,20 @@
 """The history's bound by age: with a release go the oldest entries of its limit, without a read of their own."""
 
+from dataclasses import replace
 from datetime import timedelta
 
+import pytest
+
 from locksmith.core import keys
+from locksmith.core.admission import Patience
 from locksmith.core.audit import replay
 from locksmith.core.documents import Guard
 from locksmith.core.history import AGE, DROPS, MONTHS, RING, Entry, marked, outlived
+from locksmith.errors import Denied
 from locksmith.semaphore.actor import Actor
-from locksmith.semaphore.holding import release
+from locksmith.semaphore.claiming import Claimed, claim
+from locksmith.semaphore.holding import Slot, fail, release, slot_of
+from tests.fakes.faulty import Raise
 from tests.fakes.world import World
 
 LIMIT = "group/web"
@@ -72,3 +79,43 @@ def test_the_marks_are_bounded() -> None:
         months = marked(months, 0, number + 1, noon + number * timedelta(days=31))
     assert len(months) == MONTHS
     assert list(months.values())[-1] == 100
+
+
+def spread(world: World, actor: Actor, limits: int) -> Slot:
+    """A slot of so many limits; a claim of more has too many operations."""
+    names = (LIMIT, *(f"label/l{number}=x" for number in range(1, limits)))
+    attempt = replace(world.attempt(actor, "n1"), limits=names)
+    world.queued(actor, attempt)
+    claimed = claim(actor, attempt, Patience())
+    assert isinstance(claimed, Claimed), claimed
+    return slot_of(claimed.held)
+
+
+def age(world: World) -> None:
+    world.clock.advance((AGE + timedelta(days=64)).total_seconds())
+
+
+@pytest.mark.parametrize("failed", [False, True])
+@pytest.mark.parametrize("limits", [1, 15, 16, 17])
+def test_what_is_too_old_never_keeps_a_slot_of_many_limits(world: World, limits: int, failed: bool) -> None:
+    actor = world.actor("agent@n1")
+    for _ in range(3):
+        release(actor, spread(world, actor, limits))
+    age(world)
+    slot = spread(world, actor, limits)
+    if failed:
+        fail(actor, slot, "web")
+    release(actor, slot, unwritten="the disk is full")
+    assert world.held("n1") is None
+    found = guard(world)
+    assert (found.count, found.gone) == (0, numbers(world)[0] - 1)
+
+
+def test_entries_that_may_not_be_read_keep_no_slot(world: World) -> None:
+    actor = world.actor("agent@n1")
+    cycle(world, actor)
+    age(world)
+    slot = world.holding(actor, "n1")
+    world.faults(actor).plan_reads(None, Raise(Denied("ev/ is not ours")))
+    release(actor, slot)
+    assert (world.held("n1"), guard(world).gone, numbers(world)) == (None, 0, [1, 2, 3, 4])

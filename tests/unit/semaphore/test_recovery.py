@@ -9,7 +9,7 @@ from locksmith.core import keys
 from locksmith.core.admission import Patience
 from locksmith.core.documents import NodeRecord, Phase
 from locksmith.core.history import NODE_NOTES, Notes, Unsanctioned
-from locksmith.errors import Denied, Unavailable, Unknown
+from locksmith.errors import Denied, Rejected, StoreError, Unavailable, Unknown
 from locksmith.semaphore.actor import Actor
 from locksmith.semaphore.claiming import Attempt, claim
 from locksmith.semaphore.operating import pause_node, request_reboot
@@ -243,3 +243,25 @@ def test_a_note_that_cannot_be_read_is_begun_anew(world: World, n1: Actor) -> No
         [unasked(world, 1)],
     )
     assert boots_noted(world) == ["boot-1/0"]
+
+
+@pytest.mark.parametrize("error", [Denied("ev/ is not ours"), Rejected("too large")])
+def test_the_record_is_written_although_the_notes_are_refused(world: World, n1: Actor, error: StoreError) -> None:
+    record = NodeRecord(host="n1", group="web", state="steady", seen=world.clock.wall())
+    boots = [unasked(world, 1)]
+    world.faults(n1).plan_reads(Raise(error))
+    assert not write_record(n1, "n1", record, boots)
+    first = world.rows()[keys.record("web", "n1")]
+    world.faults(n1).plan(Raise(error))
+    assert not write_record(n1, "n1", record, boots)
+    assert (world.rows()[keys.record("web", "n1")] != first, boots_noted(world)) == (True, [])
+    assert write_record(n1, "n1", record, boots)
+    assert boots_noted(world) == ["boot-1/0"]
+
+
+def test_while_the_store_is_away_no_record_is_sent_twice(world: World, n1: Actor) -> None:
+    record = NodeRecord(host="n1", group="web", state="steady", seen=world.clock.wall())
+    world.faults(n1).plan_reads(Raise(Unavailable("no answer")))
+    with pytest.raises(Unavailable):
+        write_record(n1, "n1", record, [unasked(world, 1)])
+    assert not world.faults(n1).commits
