@@ -14,7 +14,7 @@ JOBS ?= 4
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help setup servers demo check lint test fuzz model e2e bench man screens completions
+.PHONY: simulate help setup servers demo check lint test fuzz model e2e bench man screens completions
 
 help:
 	@echo "make demo     a simulated fleet reboots in turn, live, in about 30 seconds"
@@ -24,6 +24,7 @@ help:
 	@echo "make fuzz     everything that others write or say, with EXAMPLES=2000 of each kind"
 	@echo "make model    the protocol as models, searched to the end by spin: docs/evidence/model.md, minutes"
 	@echo "make bench    docs/performance.md, measured here: 15 minutes; 3 with QUICK=1"
+	@echo "make simulate 10,000 simulated fleets and all planted faults; writes docs/evidence/simulation.md"
 	@echo "make setup    the virtual environment in $(VENV)"
 	@echo "make man      deploy/man and deploy/completions, written anew from the commands and the reference"
 	@echo "make screens  docs/screens, taken from a small real fleet; needs root"
@@ -110,3 +111,8 @@ fuzz: setup
 # Needs gcc; spin is fetched like the servers. Each search has at most ten minutes.
 model: setup
 	@nice -n 19 $(BIN)/python -m tests.model.run
+
+# About 15 minutes on two cores that are free; FLEETS=500 for a first look.
+FLEETS ?= 10000
+simulate: setup
+	$(BIN)/python -m tests.simulation.report --fleets $(FLEETS)
