@@ -285,8 +285,8 @@ class Hands:
                 return ev.ArmDone(owed.attempt)
             case holding.CalledOff(_, kind, reason) | claiming.Barred(kind, reason):
                 return ev.ArmRefused(kind, reason)
-            case holding.Gone():
-                return ev.SlotGone()
+            case holding.Gone(epoch=epoch):
+                return ev.SlotGone(epoch)
             case holding.Unsettled(reason):
                 return ev.ArmUnsettled(reason)
             case _:
@@ -391,8 +391,8 @@ class Hands:
 
 def _marked(kept: holding.Kept | holding.Gone) -> ev.Event:
     match kept:
-        case holding.Gone():
-            return ev.SlotGone()
+        case holding.Gone(epoch=epoch):
+            return ev.SlotGone(epoch)
         case holding.Kept(current):
             return ev.PhaseMarked(str(current.holder.phase), slot_fact(current))
         case _:

@@ -193,7 +193,9 @@ class PhaseMarked:
 
 @dataclass(frozen=True, slots=True)
 class SlotGone:
-    """The own key is absent or not ours any more."""
+    """The holder is not ours any more. `epoch` is the fleet's in the look that saw it, where there was one."""
+
+    epoch: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -65,6 +65,12 @@ def restart(agent: Agent, at: Moment) -> Turn:
     return agent, (Recover(_known_ticket(agent)),)
 
 
+def restored(agent: Agent, epoch: int | None) -> bool:
+    """Whether an operator has said since our last START that the store was restored. `epoch` None: not known."""
+    home = agent.ledger.home
+    return epoch is not None and home is not None and home.epoch not in (0, epoch)
+
+
 def _known_ticket(agent: Agent) -> str | None:
     """The ticket that the journal names; without a journal of this boot's life every queue is searched."""
     owed = agent.ledger.owed

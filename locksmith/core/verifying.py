@@ -4,9 +4,10 @@ from dataclasses import replace
 from datetime import timedelta
 
 from locksmith.core.attempt import POST, begin_release, finish
-from locksmith.core.effects import AskHealth, Effect, ListHooks, MarkFailed, MarkPhase, RunHook
+from locksmith.core.effects import AskHealth, Effect, ListHooks, MarkFailed, MarkPhase, RunHook, SteadyLook
 from locksmith.core.events import (
     Event,
+    FoundAtStart,
     HealthAnswered,
     HookEnded,
     HooksListed,
@@ -21,7 +22,7 @@ from locksmith.core.events import (
 from locksmith.core.facts import Moment, SlotFact
 from locksmith.core.ledger import Stage
 from locksmith.core.states import Agent, Failed, Verifying
-from locksmith.core.turn import Turn, backoff, counted, go, later, note, owe
+from locksmith.core.turn import Turn, backoff, counted, go, later, note, owe, restart, restored
 from locksmith.core.verdict import Answer, Open, blockers
 
 HOOK_AGAIN = timedelta(seconds=30)
@@ -59,6 +60,8 @@ def on_verifying(agent: Agent, state: Verifying, event: Event, at: Moment) -> Tu
             if slot.boots > agent.policy.max_boots:
                 return _fail(agent, "boot loop", f"{slot.boots} boots without becoming healthy", at)
             return agent, ()
+        case SlotGone(epoch) | FoundAtStart(start=False, known=True, epoch=epoch) if restored(agent, epoch):
+            return restart(agent, at)
         case SlotGone():
             return go(agent, replace(state, slot_gone=True), at), ()
         case HooksListed("post-reboot", names):
@@ -100,7 +103,15 @@ def _tick(agent: Agent, state: Verifying, event: Event, at: Moment) -> Turn:
         return _fail(agent, state.check, state.problem, at)
     agent, effects = _next(replace(agent, wake_at=None), at)
     again = not state.marked and not state.slot_gone and at.boottime >= state.mark_at
-    return agent, (*((MarkPhase("verifying"),) if again else ()), *effects)
+    agent, look = _look(agent, event, at)
+    return agent, (*((MarkPhase("verifying"),) if again else ()), *effects, *look)
+
+
+def _look(agent: Agent, event: Event, at: Moment) -> Turn:
+    """A look at the store when it is due: in one that was restored the slot may be unknown, and nothing else would tell."""
+    if at.boottime < agent.next_look and not isinstance(event, Poke):
+        return agent, ()
+    return replace(agent, next_look=later(at, agent.policy.look_interval * 1.1, 0.09)), (SteadyLook(),)
 
 
 def _next(agent: Agent, at: Moment) -> Turn:
@@ -190,6 +201,8 @@ def on_failed(agent: Agent, state: Failed, event: Event, at: Moment) -> Turn:
     match event:
         case PhaseMarked(phase, slot):
             return go(replace(agent, slot=slot), replace(state, marked=phase == "failed" or state.marked), at), ()
+        case SlotGone(epoch) | FoundAtStart(start=False, known=True, epoch=epoch) if restored(agent, epoch):
+            return restart(agent, at)
         case SlotGone():
             return finish(owe(agent, result="failed"), at)
         case HooksListed("post-reboot", names):
@@ -202,7 +215,8 @@ def on_failed(agent: Agent, state: Failed, event: Event, at: Moment) -> Turn:
             return _judge_failed(replace(agent, health=answers), replace(state, asking=False), answers, at)
         case Tick() | Poke() if state.hook is None and not state.asking:
             agent, effects = _next(replace(agent, wake_at=None), at)
-            return agent, (*(() if state.marked else (MarkFailed(state.check),)), *effects)
+            agent, look = _look(agent, event, at)
+            return agent, (*(() if state.marked else (MarkFailed(state.check),)), *effects, *look)
         case _:
             return _on_other(agent, event)
 

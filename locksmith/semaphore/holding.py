@@ -6,7 +6,7 @@ from what the agent remembers; the agent brings only the identity of its holder 
 
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 from locksmith.core import keys
@@ -43,9 +43,10 @@ def slot_of(current: Held) -> Slot:
 
 @dataclass(frozen=True, slots=True)
 class Gone:
-    """The own key is absent or not ours: an operator took it, or it was given back before."""
+    """The own key is absent or not ours: taken, given back, or (another `epoch`) the store was restored."""
 
     by: Held | None = None
+    epoch: int | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +95,7 @@ def ours(view: View, slot: Slot) -> Held | None:
 def _gone(actor: Actor, view: View, slot: Slot) -> Gone:
     """Not ours any more, and surely so. Raises Denied when it may only be kept from us, StoreError."""
     believe_absent(actor.store, view, slot.key)
-    return Gone(held(view, slot.node))
+    return Gone(held(view, slot.node), view.config.epoch if view.config is not None else None)
 
 
 def called_off(view: View, current: Held, slot: Slot, now: datetime | None) -> CalledOff | None:

@@ -364,9 +364,9 @@ def test_an_arm_in_another_epoch_is_refused(bench):
 def test_what_was_taken_by_force_is_gone(bench):
     attempt, _ = bench.holding()
     by_hand.force_unlock(bench.world.operator, NODE, "x", armed_too=True)
-    assert bench.do(do.Arm(), replace(attempt, attempt="a-2")) == ev.SlotGone()
-    assert bench.do(do.MarkPhase("draining"), attempt) == ev.SlotGone()
-    assert bench.do(do.MarkFailed("app"), attempt) == ev.SlotGone()
+    assert bench.do(do.Arm(), replace(attempt, attempt="a-2")) == ev.SlotGone(1)
+    assert bench.do(do.MarkPhase("draining"), attempt) == ev.SlotGone(1)
+    assert bench.do(do.MarkFailed("app"), attempt) == ev.SlotGone(1)
     assert bench.do(do.Release(), attempt) == ev.ReleaseDone()
 
 

@@ -11,6 +11,7 @@ from locksmith.core.needs import NotNeeded
 from locksmith.core.states import Failed, Releasing, Steady, Verifying
 from tests.fakes.mind import (
     BOOT,
+    NODE,
     NOON,
     NOTHING,
     OLD_BOOT,
@@ -190,7 +191,7 @@ def test_the_deadline_is_that_of_the_boot_and_not_of_the_process():
 def test_a_poke_asks_health_at_once():
     mind = booted()
     mind.hear(ILL)
-    assert mind.hear(ev.Poke()) == (do.AskHealth(),)
+    assert mind.hear(ev.Poke()) == (do.AskHealth(), do.SteadyLook())
 
 
 # ------------------------------------------------------------------------------------------------ the store
@@ -199,7 +200,7 @@ def test_a_poke_asks_health_at_once():
 def test_it_verifies_without_the_store_and_tells_it_later():
     mind = booted(marked=False)
     mind.hear(ev.StoreFailed("mark", "unavailable", "no answer"), WELL)
-    assert mind.hear(ev.Poke()) == (do.AskHealth(),)  # not told at once again
+    assert mind.hear(ev.Poke()) == (do.AskHealth(), do.SteadyLook())  # not told at once again
     seen: list[do.Effect] = []
     while isinstance(mind.state, Verifying):
         mind.hear(WELL)
@@ -230,6 +231,55 @@ def test_without_a_slot_the_deadline_only_says_so():
         mind.wake()
     assert isinstance(mind.state, Verifying)
     assert "not healthy yet" in mind.told.text
+
+
+# ------------------------------------------------------------------------------------------------ a store that was restored
+
+
+def ailing(*, by_the_deadline: bool) -> Mind:
+    return failing() if by_the_deadline else booted()
+
+
+def failing() -> Mind:
+    mind = ill()
+    mind.hear(ev.PhaseMarked("failed", slot(phase="failed")))
+    return mind
+
+
+@pytest.mark.parametrize("by_the_deadline", [False, True])
+def test_a_node_that_is_not_well_looks_at_the_store_now_and_then(by_the_deadline):
+    mind = ailing(by_the_deadline=by_the_deadline)
+    looks, begun = 0, mind.after
+    while mind.after < begun + 1200:
+        mind.hear(ILL if by_the_deadline else WELL)
+        if isinstance(mind.state, Releasing):
+            break
+        looks += mind.wake().count(do.SteadyLook())
+    assert 3 <= looks <= 5 if by_the_deadline else looks == 0  # nobody else needs one: it is well within the dwell time
+    mind.hear(found(slot(), start=False))
+    assert isinstance(mind.state, Failed if by_the_deadline else Releasing)
+
+
+@pytest.mark.parametrize("by_the_deadline", [False, True])
+@pytest.mark.parametrize("event", [found(epoch=2, start=False), ev.SlotGone(2)])
+def test_in_a_new_epoch_a_node_that_is_not_well_puts_its_slot_back(by_the_deadline, event):
+    mind = ailing(by_the_deadline=by_the_deadline)
+    assert mind.hear(event) == (do.Recover(f"q/web/{NODE}"),)
+    assert mind.hear(found(epoch=2)) == (do.PutHolderBack(),)
+    mind.hear(ev.PutBack(slot(token=99, boot=OLD_BOOT)), found(slot(token=99, boot=OLD_BOOT), epoch=2))
+    assert isinstance(mind.state, Verifying)
+    assert mind.effects == (do.MarkPhase("verifying"), do.ListHooks("post-reboot"))
+    assert mind.owed.token == 99
+    mind.hear(found(slot(token=99), epoch=2, start=False))
+    assert isinstance(mind.state, Verifying)
+
+
+@pytest.mark.parametrize("event", [ev.SlotGone(1), ev.SlotGone()])
+def test_in_the_same_epoch_an_operator_took_it(event):
+    mind = failing()
+    mind.hear(event)
+    assert isinstance(mind.state, Steady)
+    assert mind.agent.owed is None
 
 
 # ------------------------------------------------------------------------------------------------ boot loops
@@ -331,7 +381,7 @@ def test_a_failed_node_goes_on_asking_and_releases_when_it_is_well_again():
     mind = ill()
     mind.hear(ev.PhaseMarked("failed", slot(phase="failed")))
     for _ in range(3):
-        assert mind.wake() == (do.AskHealth(),)
+        assert [effect for effect in mind.wake() if effect != do.SteadyLook()] == [do.AskHealth()]
         mind.hear(ILL)
     mind.wake()
     mind.hear(WELL)
@@ -352,7 +402,7 @@ def test_the_brake_is_told_until_it_is_confirmed():
     mind.hear(ev.StoreFailed("mark", "unavailable", "no answer"))
     assert mind.wake() == (do.MarkFailed("app"), do.AskHealth())
     mind.hear(ILL, ev.PhaseMarked("failed", slot(phase="failed")))
-    assert mind.wake() == (do.AskHealth(),)
+    assert do.MarkFailed("app") not in mind.wake()
 
 
 def test_a_failed_slot_that_an_operator_took_is_counted_once():
