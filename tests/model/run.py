@@ -33,7 +33,7 @@ SAYS = """## What the model says about the product
   goes by the store's phase and may give the slot back before the machine goes down. It takes a restore, a restart of the agent
   and a slow shutdown at once. The remedy is in the model: the journal's armed stage counts, too.
 - `GAP`: between the start of a restored store and `lockctl restored` no agent may reach it; no agent can know by itself.
-- Not modelled: the epoch compared at ARM has no control of its own; commits of restore.pml are answered; min_claim; SQLite's sweep.
+- Not modelled: the epoch compared at ARM (no control of its own); unclear commits in restore.pml; min_claim; SQLite's sweep.
 - In queue.pml reading and claiming are one step, and who is awake is taken to claim within the 30 s after which it is skipped.
 """.splitlines()
 
