@@ -102,25 +102,25 @@ class Replay:
         if new is None:
             self._ended(moment, node, old, age)
             return
-        if old is None:
-            self._granted(moment, node, new)
+        back = old is None and self._granted(moment, node, new)
         if new.get("attempt"):
             arms = self.seen.armed.setdefault((node, str(change.created)), set())
-            if new["phase"] == "armed" and new["attempt"] not in arms and moment.whole:
+            if new["phase"] == "armed" and new["attempt"] not in arms and moment.whole and not back:
                 self._armed(moment, node, old, new)
             arms.add(new["attempt"])
 
-    def _granted(self, moment: Moment, node: str, new: dict[str, Any]) -> None:
+    def _granted(self, moment: Moment, node: str, new: dict[str, Any]) -> bool:
+        """Whether it is one that came back after a restore, which counts even above the slots, in the phase that it had."""
         if (node, new["nonce"]) in self._known:
             self.seen.put_back += 1
             if not self._restored:
                 self._wrong(moment, f"{node} got a slot back that it had given back")
-            return  # after a restore: counted even above the slots
+            return True
         self._known.add((node, new["nonce"]))
         self.seen.grants += new["phase"] == "acquired"
         self.seen.by_hand += new["phase"] == "maintenance"
         if not moment.whole:
-            return
+            return False
         for limit in new["limits"]:
             guard = self.state.get(f"lim/{limit}", {"count": 0, "effective": 0})
             if guard["count"] > guard["effective"]:
@@ -129,6 +129,7 @@ class Replay:
                 )
         if new["phase"] == "acquired" and (why := self._stopped(node, new["group"])):
             self._wrong(moment, f"{node} got a slot although {why}")
+        return False
 
     def _armed(self, moment: Moment, node: str, old: dict[str, Any] | None, new: dict[str, Any]) -> None:
         if old is None or old["phase"] not in _BEFORE_ARM:

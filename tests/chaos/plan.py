@@ -29,6 +29,10 @@ class Event:
     what: str
     counted: bool
 
+    def line(self) -> str:
+        """For the report."""
+        return f"{self.began:7.1f} s {self.ended - self.began:5.1f} s  {self.kind:20} {self.what}"
+
 
 @dataclass(slots=True)
 class Timeline:
@@ -63,21 +67,22 @@ class Lane(threading.Thread):
         until: float,
         goal: int,
         least: int,
+        begin: float = 0,
     ) -> None:
-        """Not started yet."""
+        """Not started yet; nothing before `begin`."""
         super().__init__(name=name, daemon=True)
         self._timeline, self._faults = timeline, faults
         self._random = random.Random(f"{seed}/{name}")
-        self._until, self._goal, self._least = until, goal, least
+        self._begin, self._until, self._goal, self._least = begin, until, goal, least
         self._counted: Counter[str] = Counter()
         self._failed: Counter[str] = Counter()
 
     def run(self) -> None:
         """See the class."""
-        gap = self._until * 0.9 / (self._goal * len(self._faults))
+        gap = (self._until - self._begin) * 0.9 / (self._goal * len(self._faults))
         turn = 0
         while not self._over():
-            wait = gap * turn * self._random.uniform(0.97, 1.03) - self._timeline.now()
+            wait = self._begin + gap * turn * self._random.uniform(0.97, 1.03) - self._timeline.now()
             if wait > 0:
                 time.sleep(min(wait, max(0.0, self._until - self._timeline.now())))
                 if self._over():
@@ -108,7 +113,9 @@ class Lane(threading.Thread):
             if what is None:
                 continue
             (self._counted if counted else self._failed)[kind] += 1
-            self._timeline.events.append(Event(kind, began, self._timeline.now(), what, counted))
+            event = Event(kind, began, self._timeline.now(), what, counted)
+            self._timeline.events.append(event)
+            print(event.line(), flush=True)
             if not counted:
                 time.sleep(0.5)
             return counted

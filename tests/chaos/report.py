@@ -28,6 +28,7 @@ class Outcome:
 
     store: str
     version: str
+    commit: str
     seed: str
     minutes: float
     seconds: float
@@ -66,7 +67,7 @@ def section(outcome: Outcome) -> str:
         "",
         "(a seed draws the same faults; what they meet, and so their order, depends on the machine)",
         "",
-        f"{dt.datetime.now(dt.UTC):%Y-%m-%d %H:%M} UTC, commit {_commit()}, {_machine()}, {outcome.version}",
+        f"{dt.datetime.now(dt.UTC):%Y-%m-%d %H:%M} UTC, commit {outcome.commit}, {_machine()}, {outcome.version}",
         "",
         f"**Result: {verdict}.**",
         "",
@@ -96,10 +97,7 @@ def section(outcome: Outcome) -> str:
         "<details><summary>Timeline</summary>",
         "",
         "```",
-        *(
-            f"{event.began:7.1f} s {event.ended - event.began:5.1f} s  {event.kind:20} {event.what}"
-            for event in sorted(outcome.timeline.events, key=lambda event: event.began)
-        ),
+        *(event.line() for event in sorted(outcome.timeline.events, key=lambda event: event.began)),
         "```",
         "",
         "</details>",
@@ -116,8 +114,13 @@ def _machine() -> str:
     return f"{os.cpu_count()} cores, Linux {platform.release()}, Python {platform.python_version()}"
 
 
-def _commit() -> str:
-    done = subprocess.run(
-        ["git", "-C", ROOT, "rev-parse", "--short", "HEAD"], capture_output=True, text=True, timeout=30, check=False
-    )
-    return done.stdout.strip() or "unknown"
+def commit_of(name: str | None) -> str:
+    """What a run is about: that commit, or the tree as it stands."""
+    commit = _git("rev-parse", "--short", name or "HEAD") or "unknown"
+    changed = not name and _git("status", "--porcelain", "locksmith")
+    return f"{commit} with changes" if changed else commit
+
+
+def _git(*words: str) -> str:
+    done = subprocess.run(["git", "-C", ROOT, *words], capture_output=True, text=True, timeout=30, check=False)
+    return done.stdout.strip()

@@ -26,7 +26,7 @@ from tests.chaos.machines import Machines
 from tests.chaos.net import HUB, Net, NoNamespaces, enter
 from tests.chaos.people import People
 from tests.chaos.plan import Fault, Lane, Timeline
-from tests.chaos.report import REPORT, ROOT, Outcome, write
+from tests.chaos.report import REPORT, ROOT, Outcome, commit_of, write
 from tests.chaos.servers import ServerFaults
 from tests.integration.fleet.fleet import Fleet, Hardware
 from tests.integration.fleet.host import Host, Ways, lockctl
@@ -40,6 +40,8 @@ FULL_MINUTES, REBOOTS, EACH = 10.0, 200, 20
 AIM = 24
 """Faults of each kind that the lanes pace themselves for, so that EACH are sure."""
 STUCK_SECONDS = 240
+_BACKUPS = 0.5
+"""The share of the time after which backups are put back: each stops the fleet until all have settled."""
 STORES = {"etcd": Etcds, "consul": Consuls}
 
 
@@ -83,6 +85,7 @@ class Run:
     def _lanes(self) -> list[Lane]:
         groups: dict[str, dict[str, Fault]] = {
             "servers": self.servers.kinds(),
+            "backups": self.servers.backups(),
             "store": self.servers.store_kinds(),
             **{kind: {kind: fault} for kind, fault in (self.people.kinds() | self.machines.kinds()).items()},
         }
@@ -101,7 +104,17 @@ class Run:
             goal, least = (math.ceil(each * share / several) for each in (AIM, EACH))
             for number in range(several):
                 seed = f"{self.words.seed}/{number}"
-                lanes.append(Lane(name, self.timeline, group, seed, until=until, goal=goal, least=least))
+                lane = Lane(
+                    name,
+                    self.timeline,
+                    group,
+                    seed,
+                    begin=_BACKUPS * until if name == "backups" else 0,
+                    until=until,
+                    goal=goal,
+                    least=least,
+                )
+                lanes.append(lane)
         return lanes
 
     def _stage(self) -> None:
@@ -153,22 +166,17 @@ class Run:
         if downs.most > SLOTS:
             self._blame(f"{downs.most} machines were down at once, slots are {SLOTS}")
         self._ask_lockctl()
-        reboots, counts = sum(downs.pairs.values()), self.timeline.counts()
-        share = min(1.0, self.words.minutes / FULL_MINUTES)
-        if reboots < REBOOTS * share:
-            self._blame(f"too little happened: {reboots} reboots of {REBOOTS * share:.0f}")
-        for kind in self.kinds:
-            if counts[kind] < int(EACH * share):
-                self._blame(f"too little happened: {counts[kind]} times {kind}, of {int(EACH * share)}")
+        self._demand(sum(downs.pairs.values()))
         return Outcome(
             store=self.cluster.kind,
             version=self.cluster.versions(),
+            commit=self.words.about,
             seed=self.words.seed,
             minutes=self.words.minutes,
             seconds=seconds,
             hosts=HOSTS,
             slots=SLOTS,
-            reboots=reboots,
+            reboots=sum(downs.pairs.values()),
             most_down=downs.most,
             kinds=self.kinds,
             goal=EACH,
@@ -176,6 +184,17 @@ class Run:
             judgement=seen,
             failures=self.failures,
         )
+
+    def _demand(self, reboots: int) -> None:
+        """That enough happened for the result to mean something."""
+        if self.words.only:
+            return
+        counts, share = self.timeline.counts(), min(1.0, self.words.minutes / FULL_MINUTES)
+        if reboots < REBOOTS * share:
+            self._blame(f"too little happened: {reboots} reboots of {REBOOTS * share:.0f}")
+        for kind in self.kinds:
+            if counts[kind] < int(EACH * share):
+                self._blame(f"too little happened: {counts[kind]} times {kind}, of {int(EACH * share)}")
 
     def _ask_lockctl(self) -> None:
         """The product's own opinion: counts, and its own history. Power cuts are reboots without a slot, and it says so."""
@@ -287,6 +306,7 @@ def main() -> int:
             return code
         words.seed = words.seed or str(random.SystemRandom().randrange(2**32))
         product = DataFolder("product")
+        words.about = commit_of(words.commit)
         copy(product.path, words.commit)
         net = Net()
         places = [net.join(f"h{number:02d}", 100 + number) for number in range(HOSTS)]

@@ -22,6 +22,7 @@ class ServerFaults:
         """`cluster` is whole."""
         self.cluster: Any = cluster
         self._fleet, self._people = fleet, people
+        self._servers = threading.Lock()
         self._data = threading.Lock()
         """Who has it may change what a backup holds beside the documents, or put one back."""
 
@@ -34,11 +35,14 @@ class ServerFaults:
             "leader cut off": lambda draw: self._cut(self.cluster.leader(), draw),
             "follower cut off": lambda draw: self._cut(draw.choice(self.cluster.followers()), draw),
             "member replaced": self._replace,
-            "backup restored": self._restore,
         }
         if isinstance(self.cluster, Consuls):
             found["disk full"] = self._fill
-        return found
+        return {kind: self._one_at_a_time(fault) for kind, fault in found.items()}
+
+    def backups(self) -> dict[str, Fault]:
+        """What stops the whole fleet for a while."""
+        return {"backup restored": self._one_at_a_time(self._restore)}
 
     def store_kinds(self) -> dict[str, Fault]:
         """What happens to the data, the sessions and the credentials."""
@@ -63,6 +67,13 @@ class ServerFaults:
                 member.process.start()
         self._whole()
 
+    def _one_at_a_time(self, fault: Fault) -> Fault:
+        def one(draw: random.Random) -> str | None:
+            with self._servers:
+                return fault(draw)
+
+        return one
+
     def _alone(self, fault: Fault) -> Fault:
         def alone(draw: random.Random) -> str | None:
             with self._data:
@@ -75,7 +86,7 @@ class ServerFaults:
         file = self.cluster.folder / f"backup-{time.monotonic_ns()}"
         with self._data, self._people.fleet_pause:
             self.cluster.save(file)
-            time.sleep(draw.uniform(0.5, 3))
+            time.sleep(draw.uniform(0.3, 2))
             self.cluster.net.cut_together(host.place for host in self._fleet.hosts)
             try:
                 self.cluster.put_back(file, self._say)
