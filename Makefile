@@ -14,7 +14,7 @@ JOBS ?= 4
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: simulate help setup servers demo check lint test fuzz model e2e bench man screens completions
+.PHONY: simulate chaos help setup servers demo check lint test fuzz model e2e bench man screens completions
 
 help:
 	@echo "make demo     a simulated fleet reboots in turn, live, in about 30 seconds"
@@ -25,6 +25,7 @@ help:
 	@echo "make model    the protocol as models, searched to the end by spin: docs/evidence/model.md, minutes"
 	@echo "make bench    docs/performance.md, measured here: 15 minutes; 3 with QUICK=1"
 	@echo "make simulate 10,000 simulated fleets and all planted faults; writes docs/evidence/simulation.md"
+	@echo "make chaos    clusters of etcd and Consul and 24 agents, hurt for MINUTES=10 each; docs/evidence/chaos.md; needs root"
 	@echo "make setup    the virtual environment in $(VENV)"
 	@echo "make man      deploy/man and deploy/completions, written anew from the commands and the reference"
 	@echo "make screens  docs/screens, taken from a small real fleet; needs root"
@@ -116,3 +117,8 @@ model: setup
 FLEETS ?= 10000
 simulate: setup
 	$(BIN)/python -m tests.simulation.report --fleets $(FLEETS)
+
+# Everything is in namespaces of its own, which end with it. STORE=etcd or consul for one of them; SEED draws the same faults.
+MINUTES ?= 10
+chaos: servers
+	@$(BIN)/python -m tests.chaos.run --minutes $(MINUTES) $(if $(STORE),--store $(STORE)) $(if $(SEED),--seed $(SEED))
