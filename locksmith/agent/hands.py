@@ -25,7 +25,7 @@ from locksmith.core.codec import to_json
 from locksmith.core.documents import NodeRecord, Phase
 from locksmith.core.ledger import Owed
 from locksmith.core.states import Agent
-from locksmith.core.turn import REQUEST
+from locksmith.core.turn import REQUEST, unsettled
 from locksmith.errors import Damaged, LocksmithError, WrongStore
 from locksmith.hooks import HookCancelled, HookDone, HookFailed, Stage
 from locksmith.rebooters import Accepted, Firing, NotAccepted
@@ -371,7 +371,7 @@ class Hands:
             boot=agent.boot,
             fingerprint=agent.fingerprint,
             heartbeat=int(body.heartbeat.total_seconds()),
-            epoch=agent.ledger.home.epoch if agent.ledger.home is not None else None,
+            epoch=_settled_epoch(agent),
             need=wanted.reason if wanted is not None and wanted.reason else (need.reason if need else None),
             need_since=need.since if need else None,
             origin=need.origin if need else None,
@@ -387,6 +387,14 @@ class Hands:
         untold = [each for each in record.unsanctioned if each.boot not in self._confessed]
         if recovery.write_record(self.body.actor, self.body.policy.home.node, record, untold):
             self._confessed.update(each.boot for each in untold)
+
+
+def _settled_epoch(agent: Agent) -> int | None:
+    """The epoch in which this node has settled: as long as a slot of an earlier one is not found in the store, that one."""
+    home, owed = agent.ledger.home, agent.owed
+    if home is not None and owed is not None and agent.slot is None and unsettled(agent, home.epoch):
+        return owed.epoch
+    return home.epoch if home is not None else None
 
 
 def _marked(kept: holding.Kept | holding.Gone) -> ev.Event:

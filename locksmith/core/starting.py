@@ -179,7 +179,8 @@ def _absent(agent: Agent, found: FoundAtStart, at: Moment, *, epoch_changed: boo
         if owed.stage == Stage.RELEASING:
             return finish(owe(agent, result=owed.result), at)
         return evaluate(note(agent, owed=None), at)
-    if owed.given_back or str(owed.token) in found.unlocked:
+    # After a restore a release that was sent explains nothing: it may be what the backup does not know.
+    if (owed.given_back and not epoch_changed) or str(owed.token) in found.unlocked:
         if _booted_since(agent, owed):
             return begin_verify(agent, None, at, slot_gone=True)
         return undo(agent, "revoked", "an operator took the slot away", at, slot_gone=True)

@@ -71,6 +71,12 @@ def restored(agent: Agent, epoch: int | None) -> bool:
     return epoch is not None and home is not None and home.epoch not in (0, epoch)
 
 
+def unsettled(agent: Agent, epoch: int | None) -> bool:
+    """Whether the slot that is owed is of another epoch than this one. `epoch` None: not known."""
+    owed = agent.owed
+    return epoch is not None and owed is not None and owed.token is not None and owed.epoch not in (0, epoch)
+
+
 def _known_ticket(agent: Agent) -> str | None:
     """The ticket that the journal names; without a journal of this boot's life every queue is searched."""
     owed = agent.ledger.owed

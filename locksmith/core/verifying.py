@@ -22,7 +22,7 @@ from locksmith.core.events import (
 from locksmith.core.facts import Moment, SlotFact
 from locksmith.core.ledger import Stage
 from locksmith.core.states import Agent, Failed, Verifying
-from locksmith.core.turn import Turn, backoff, counted, go, later, note, owe, restart, restored
+from locksmith.core.turn import Turn, backoff, counted, go, later, note, owe, restart, restored, unsettled
 from locksmith.core.verdict import Answer, Open, blockers
 
 HOOK_AGAIN = timedelta(seconds=30)
@@ -47,7 +47,11 @@ def begin_verify(agent: Agent, slot: SlotFact | None, at: Moment, *, slot_gone: 
         agent = go(replace(agent, slot=slot), state, at, wake_at=None)
         return agent, (MarkPhase("verifying"), ListHooks(POST))
     no_slot = slot_gone or owed.slotless
-    agent = go(replace(agent, slot=slot), Verifying(since, slot_gone=no_slot, asking=True), at, wake_at=None)
+    verifying = Verifying(since, slot_gone=no_slot, asking=True)
+    agent = go(replace(agent, slot=slot), verifying, at, wake_at=None)
+    if slot is None and not no_slot and unsettled(agent, agent.ledger.home.epoch if agent.ledger.home else None):
+        # Its holder could not be put back just now. To mark it would say so at once, and again, and again.
+        return replace(agent, state=replace(verifying, mark_at=backoff(at, 5))), (ListHooks(POST),)
     mark: tuple[Effect, ...] = () if no_slot else (MarkPhase("verifying"),)
     return agent, (*mark, ListHooks(POST))
 
@@ -60,7 +64,9 @@ def on_verifying(agent: Agent, state: Verifying, event: Event, at: Moment) -> Tu
             if slot.boots > agent.policy.max_boots:
                 return _fail(agent, "boot loop", f"{slot.boots} boots without becoming healthy", at)
             return agent, ()
-        case SlotGone(epoch) | FoundAtStart(start=False, known=True, epoch=epoch) if restored(agent, epoch):
+        case FoundAtStart(start=False, known=True, epoch=epoch) if restored(agent, epoch):
+            return restart(agent, at)
+        case SlotGone(epoch) if unsettled(agent, epoch):
             return restart(agent, at)
         case SlotGone():
             return go(agent, replace(state, slot_gone=True), at), ()
@@ -201,7 +207,9 @@ def on_failed(agent: Agent, state: Failed, event: Event, at: Moment) -> Turn:
     match event:
         case PhaseMarked(phase, slot):
             return go(replace(agent, slot=slot), replace(state, marked=phase == "failed" or state.marked), at), ()
-        case SlotGone(epoch) | FoundAtStart(start=False, known=True, epoch=epoch) if restored(agent, epoch):
+        case FoundAtStart(start=False, known=True, epoch=epoch) if restored(agent, epoch):
+            return restart(agent, at)
+        case SlotGone(epoch) if unsettled(agent, epoch):
             return restart(agent, at)
         case SlotGone():
             return finish(owe(agent, result="failed"), at)

@@ -31,7 +31,7 @@ from locksmith.semaphore.actor import look
 from locksmith.semaphore.holding import Slot
 from locksmith.stores import Put
 from tests.fakes.faulty import Fault, Raise
-from tests.fakes.mind import BOOT, NEED, NEXT_BOOT, NODE, NONCE, REQUEST, agent, at, ledger, owed
+from tests.fakes.mind import BOOT, NEED, NEXT_BOOT, NODE, NONCE, REQUEST, agent, at, ledger, owed, slot
 from tests.fakes.parts import FakeCheck, FakeHooks, FakeProvider, FakeRebooter, FakeWatches, RememberingCheck, body
 from tests.fakes.world import World
 
@@ -660,6 +660,13 @@ def test_an_unsanctioned_boot_is_looked_up_once_and_noted(bench):
     bench.faults.plan(Fault.DROP)  # the next request: no look comes before the commit any more
     with pytest.raises(NoAnswer):
         bench.hands.write_record(record)
+
+
+@pytest.mark.parametrize(("slot_epoch", "found", "told"), [(1, False, 1), (1, True, 2), (2, False, 2), (0, False, 2)])
+def test_the_record_names_a_new_epoch_when_the_slot_of_the_one_before_is_in_the_store(bench, slot_epoch, found, told):
+    mind = bench.mind(owed(stage=Stage.VERIFYING, epoch=slot_epoch), slot=slot() if found else None)
+    mind = replace(mind, ledger=replace(mind.ledger, home=replace(mind.ledger.home, epoch=2)))
+    assert bench.hands.record(mind, Telling("verifying", None, "x"), ()).epoch == told
 
 
 def test_each_record_is_another_value(bench):

@@ -35,6 +35,7 @@ from tests.fakes.mind import (
     Mind,
     agent,
     by_hand,
+    closed,
     found,
     ledger,
     owed,
@@ -262,6 +263,30 @@ def test_putting_back_is_tried_again_while_the_store_is_away():
     assert isinstance(mind.state, Starting)
     assert mind.wake() == (do.Recover(f"q/web/{NODE}"),)
     assert mind.hear(found(epoch=2)) == (do.PutHolderBack(),)
+
+
+def test_a_holder_that_cannot_be_put_back_yet_is_not_lost_by_serving_again_meanwhile():
+    mind = begun(ledger(owed(stage=Stage.ARMED, boot=OLD_BOOT), boot=OLD_BOOT))
+    assert mind.hear(NOTHING, found(epoch=2)) == (do.PutHolderBack(),)
+    full = ev.StoreFailed("recover", "store_full", "no space")
+    assert mind.hear(full) == (do.ListHooks("post-reboot"),)  # no mark: its answer would only lead back here, at once
+    assert isinstance(mind.state, Verifying)
+    assert mind.state.mark_at > mind.moment.boottime
+    mind.hear(ev.HooksListed("post-reboot", ()))
+    while do.MarkPhase("verifying") not in mind.effects:
+        mind.hear(ev.HealthAnswered((closed("app", "health"),)))
+        mind.wake()
+    assert mind.hear(ev.SlotGone(2)) == (do.Recover(f"q/web/{NODE}"),)
+    assert mind.hear(found(epoch=2)) == (do.PutHolderBack(),)
+
+
+@pytest.mark.parametrize(("epoch", "unlocked", "put_back"), [(1, (), False), (2, (), True), (2, ("7",), False)])
+def test_a_release_that_was_sent_before_the_backup_was_put_back_explains_nothing(epoch, unlocked, put_back):
+    late = owed(stage=Stage.VERIFYING, boot=OLD_BOOT, given_back=True)
+    mind = begun(ledger(late, boot=OLD_BOOT))
+    mind.hear(NOTHING, found(epoch=epoch, unlocked=unlocked))
+    assert (mind.effects == (do.PutHolderBack(),)) is put_back
+    assert isinstance(mind.state, Starting if put_back else Verifying)
 
 
 # ------------------------------------------------------------------------------------------------ boot changed
