@@ -5,6 +5,7 @@ new one is taken from the clock, and never one that was used before. And the pau
 claim could take the slot of a node that the backup does not know.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from locksmith.core import keys
@@ -65,10 +66,19 @@ def since_restore(actor: Actor) -> Restored:
     return _seen(actor, None, None)
 
 
+def _newest(lines: Sequence[NodeLine]) -> list[NodeLine]:
+    """One line a node: who changed its group may have left a record behind, which nobody writes any more."""
+    newest: dict[str, NodeLine] = {}
+    for line in lines:
+        if line.node not in newest or newest[line.node].record.seen < line.record.seen:
+            newest[line.node] = line
+    return [line for line in lines if newest[line.node] is line]
+
+
 def _seen(actor: Actor, before: Config | None, identity: str | None) -> Restored:
     config = look(actor.store).config
     epoch = config.epoch if config is not None else 0
-    known = nodes(actor, None)
+    known = _newest(nodes(actor, None))
     here = [line for line in known if line.record.epoch == epoch]
     stuck = tuple(line for line in here if line.record.state in ("unready", "conflicted"))
     return Restored(

@@ -1,5 +1,7 @@
 """`lockctl restored` on a real store."""
 
+from datetime import UTC, datetime, timedelta
+
 from locksmith.core import keys
 from locksmith.core.documents import Config, Phase
 from locksmith.semaphore.actor import look
@@ -56,6 +58,15 @@ def test_who_has_settled_and_who_cannot(lockctl: Lockctl, fleet: Fleet) -> None:
         assert host in said.out
     assert "fine" not in said.out
     assert config(fleet).epoch == epoch
+
+
+def test_a_record_that_a_node_left_in_another_group_waits_for_nobody(lockctl: Lockctl, fleet: Fleet) -> None:
+    fleet.slots(1)
+    epoch = lockctl("restored", "--reason", "x", "--json").document["epoch"]
+    fleet.register(node_id(1), "n1", group="old", epoch=epoch - 1, seen=datetime.now(UTC) - timedelta(days=30))
+    fleet.register(node_id(1), "n1", epoch=epoch)
+    document = lockctl("restored", "--show", "--json").document
+    assert (document["settled"], document["missing"]) == (1, [])
 
 
 def test_with_everybody_settled_it_says_what_comes_next(lockctl: Lockctl, fleet: Fleet) -> None:
