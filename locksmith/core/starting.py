@@ -237,7 +237,8 @@ def _held(agent: Agent, slot: SlotFact, at: Moment) -> Turn:
     if owed.stage == Stage.RELEASING:
         return undo(agent, owed.called_off or "interrupted", owed.called_off_reason, at)
     unwanted = _unwanted(agent, owed)
-    if slot.phase == "armed":
+    if slot.phase == "armed" or owed.stage == Stage.ARMED:
+        # A store that was restored may hold the phase from before; what the journal says was told can fire all the same.
         return _may_fire(agent, unwanted, owed, at)
     if unwanted:
         return undo(agent, unwanted, owed.called_off_reason or "no reboot is wanted any more", at)

@@ -21,6 +21,8 @@ from locksmith.stores import Check, Commit, Put
 MANY_GUARDS = 40
 """Above so many guards all of them are read as one prefix, to stay below the store's limit for one read."""
 QUEUE_FULL_WAIT = (timedelta(seconds=60), timedelta(seconds=900))
+SERVED_SLOWLY = 8
+"""Up to so many slots a full queue is served for longer than the longest wait of those who found it full."""
 KNOWN_TICKETS = 4096
 """So many tickets are kept decoded: some kilobytes in an agent, which sees those of its group, and room for a simulated fleet."""
 
@@ -232,16 +234,22 @@ def enqueue(actor: Actor, attempt: Attempt, session: str, age: timedelta) -> Enq
             actor.store.commit(delete.checks, deletes=delete.deletes)
             return step()
         if sum(1 for _ in view.snapshot.under(keys.queue(attempt.group))) >= MAX_TICKETS:
-            return Done(QueueFull(_full_wait(actor, age)))
+            slots = min((found.effective for limit in attempt.limits if (found := _guard(view, limit))), default=1)
+            return Done(QueueFull(_full_wait(actor, age, slots)))
         put = Commit((Check(key, 0),), (Put(key, attempt.ticket().encode(), session),))
         return Try(put, lambda _: Enqueued())
 
     return settle(actor, step)
 
 
-def _full_wait(actor: Actor, age: timedelta) -> timedelta:
-    """60 to 900 s with jitter, shorter with age: a node that has waited a day asks about four times as often."""
+def _full_wait(actor: Actor, age: timedelta, slots: int) -> timedelta:
+    """60 to 900 s with jitter, shorter with age: a node that has waited a day asks about four times as often.
+
+    Shorter with many slots, too: 64 tickets on 50 of them are served before anybody would come back within 900 s, and
+    slots would stay free (tests/benchmarks/makespan.py --slots shows it).
+    """
     low, high = QUEUE_FULL_WAIT
+    high = max(low, min(high, high * SERVED_SLOWLY / slots))
     span = (high - low) / (1 + age / timedelta(hours=8))
     return low + span * actor.random.random()
 

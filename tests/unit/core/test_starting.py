@@ -579,3 +579,14 @@ def test_a_poke_looks_at_once():
 def test_the_ticket_of_another_group_is_looked_for_without_a_journal():
     mind = Mind(replace(agent(Unready("store", "x"), Ledger(boot=BOOT)), needs={}))
     assert mind.hear(ev.Tick()) == (do.Recover(None),)
+
+
+@pytest.mark.parametrize("called_off", [None, "paused"])
+def test_what_the_journal_says_was_told_can_fire_whatever_a_restored_store_holds(called_off):
+    """Found by tests/model/restore.pml: a backup from before the arm has the holder in an earlier phase."""
+    book = owed(stage=Stage.ARMED, arms=1, called_off=called_off)
+    mind = begun(ledger(book))
+    effects = mind.hear(says(staged()), found(slot(phase="acquired")))
+    assert do.AskPending() in effects
+    assert isinstance(mind.state, Rebooting)
+    assert mind.owed.stage == Stage.ARMED

@@ -98,6 +98,20 @@ class TestEnqueue:
             assert isinstance(wait, QueueFull)
             assert timedelta(seconds=low) <= wait.retry_after <= timedelta(seconds=high)
 
+    @pytest.mark.parametrize(("slots", "most"), [(8, 900), (20, 360), (64, 112.5), (500, 60)])
+    def test_where_many_slots_serve_the_queue_it_comes_back_sooner(self, world: World, n1: Actor, slots, most) -> None:
+        set_max(world.operator, "web", slots)
+        for number in range(MAX_TICKETS):
+            world.queued(n1, world.attempt(n1, f"m{number}"))
+        session = n1.store.session(TTL)
+        waits = []
+        for _ in range(40):
+            answer = enqueue(n1, world.attempt(n1, "n1"), session.id, NOW)
+            assert isinstance(answer, QueueFull)
+            waits.append(answer.retry_after.total_seconds())
+        assert 60 <= min(waits) <= max(waits) <= most
+        assert max(waits) >= 0.8 * most
+
     def test_the_limit_is_each_groups_own(self, world: World, n1: Actor) -> None:
         for number in range(MAX_TICKETS):
             world.queued(n1, world.attempt(n1, f"m{number}", "db"))
