@@ -29,9 +29,9 @@ DAGGERS = (
 SAYS = """## What the model says about the product
 
 - `AS_BUILT` is one of the controls and is how core/starting.py stood before this model found it: after a restore that put an
-  armed holder back to an earlier phase, an agent that is started again in the same boot, while the reboot command is still under way,
-  goes by the store's phase and may give the slot back before the machine goes down. It takes a restore, a restart of the agent
-  and a slow shutdown at once. The journal's armed stage counts, too, now.
+  armed holder back to an earlier phase, an agent that is started again in the same boot, while the reboot command is still
+  under way, goes by the store's phase and may give the slot back before the machine goes down. It takes a restore, a restart
+  of the agent and a slow shutdown at once. The journal's armed stage counts, too, now.
 - `GAP`: between the start of a restored store and `lockctl restored` no agent may reach it; no agent can know by itself.
 - Not modelled: the epoch compared at ARM (no control of its own); unclear commits in restore.pml; min_claim; SQLite's sweep.
 - In queue.pml reading and claiming are one step, and who is awake is taken to claim within the 30 s after which it is skipped.
