@@ -119,3 +119,15 @@ def test_entries_that_may_not_be_read_keep_no_slot(world: World) -> None:
     world.faults(actor).plan_reads(None, Raise(Denied("ev/ is not ours")))
     release(actor, slot)
     assert (world.held("n1"), guard(world).gone, numbers(world)) == (None, 0, [1, 2, 3, 4])
+
+
+def test_a_clock_that_nobody_has_set_deletes_no_history(world: World) -> None:
+    actor = world.actor("agent@n1")
+    cycle(world, actor)
+    age(world)
+    world.clock.trusted = False
+    cycle(world, actor)
+    assert (guard(world).gone, numbers(world)) == (0, [1, 2, 3, 4])
+    world.clock.trusted = True
+    cycle(world, actor)
+    assert (guard(world).gone, numbers(world)) == (2, [3, 4, 5, 6])
