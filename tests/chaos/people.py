@@ -24,6 +24,7 @@ class People:
         """`slots` is the most that the group ever gets."""
         self.fleet, self.machines, self.slots = fleet, machines, slots
         self._by_hand: set[str] = set()
+        self._last = threading.local()
         self.fleet_pause = threading.Lock()
         """Who has it decides alone about the pause of the whole fleet."""
 
@@ -129,11 +130,12 @@ class People:
                 return None
             self._by_hand.add(host.name)
             done = self._run("lock", host.name, "--wait", "--timeout", "30s", "--reason", "chaos")
+            text = self._last.text
             time.sleep(draw.uniform(0.2, 1.5))
             self._insist("unlock", host.name)
             self._by_hand.discard(host.name)
             if done:
-                raise ServerFailed(f"{host.name} could not be held: exit {done}")
+                raise ServerFailed(f"{host.name} could not be held: exit {done} {text}")
             return host.name
 
     def _run(self, *words: str) -> int:
@@ -142,17 +144,20 @@ class People:
         done = lockctl(*self.fleet.operator, *group, *words, *patience)
         if done.returncode not in (0, 3, 4, 5, 6):
             raise AssertionError(f"lockctl {' '.join(words)}: {done.returncode}\n{done.stdout}{done.stderr}")
+        self._last.text = done.stderr.strip() or done.stdout.strip()
         return done.returncode
 
     def _try(self, *words: str) -> None:
         code = self._run(*words)
         if code:
-            raise ServerFailed(f"lockctl {' '.join(words)}: exit {code}")
+            raise ServerFailed(f"lockctl {' '.join(words)}: exit {code} {self._last.text}")
 
     def _insist(self, *words: str) -> None:
         for _ in range(_TRIES):
             code = self._run(*words)
             if not code:
                 return
+            if "holds no slot" in self._last.text:  # a backup was put back that does not know it
+                break
             time.sleep(0.3)
-        raise ServerFailed(f"lockctl {' '.join(words)}: exit {code} again and again")
+        raise ServerFailed(f"lockctl {' '.join(words)}: exit {code} again and again: {self._last.text}")

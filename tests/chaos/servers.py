@@ -42,7 +42,7 @@ class ServerFaults:
 
     def backups(self) -> dict[str, Fault]:
         """What stops the whole fleet for a while."""
-        return {"backup restored": self._one_at_a_time(self._restore)}
+        return {"backup restored": self._restore}
 
     def store_kinds(self) -> dict[str, Fault]:
         """What happens to the data, the sessions and the credentials."""
@@ -84,15 +84,17 @@ class ServerFaults:
     def _restore(self, draw: random.Random) -> str:
         """By the book (docs/backup.md): the agents are kept away until the new epoch is said, and go on when all settled."""
         file = self.cluster.folder / f"backup-{time.monotonic_ns()}"
-        with self._data, self._people.fleet_pause:
-            self.cluster.save(file)
-            time.sleep(draw.uniform(0.3, 2))
-            self.cluster.net.cut_together(host.place for host in self._fleet.hosts)
-            try:
-                self.cluster.put_back(file, self._say)
-            finally:
-                self.cluster.net.mend_together()
-            self._whole()
+        with self._people.fleet_pause:
+            with self._servers, self._data:
+                self.cluster.save(file)
+                time.sleep(draw.uniform(0.3, 2))
+                self.cluster.net.cut_together(host.place for host in self._fleet.hosts)
+                try:
+                    self.cluster.put_back(file, self._say)
+                finally:
+                    self.cluster.net.mend_together()
+                self._whole()
+            file.unlink()
             return self._people.resume_after_restore()
 
     def _say(self, url: str) -> None:
