@@ -35,6 +35,7 @@ RULES = {
     "overtaken": "nobody is served before an older ticket of the same limits that could not even be skipped",
     "history": "each change of a guard has its entry in the same commit",
     "mirror": "holders and guards change by commits only",
+    "restored": "after a restore, when everybody has settled, each slot that is owed stands in the store",
     "audit": "at the end the history proves that no limit was exceeded",
     "fsck": "at the end nothing is left to mend",
     "liveness": "when the trouble is over everybody comes to the end",
@@ -72,6 +73,15 @@ class Judge:
         self.born: dict[str, float] = {}
         self.granted_in: dict[str, int] = {}
         """By holder's key: the boots of its machine when it was granted."""
+        self.known: dict[str, int] = {}
+        """By nonce: the boots of its machine when it was granted, whatever became of it."""
+        self.put_back: set[str] = set()
+        """Nonces of slots that were put back after a restore."""
+        self.excused: set[str] = set()
+        """Attempts that were armed in a store that a backup has replaced since."""
+        self.lost_guards: set[str] = set()
+        """Limits whose guard somebody deleted, and nobody has made since."""
+        self.damaged = False
         self.forcing: set[str] = set()
         """The nodes of which an operator has said that they are off; he may still be believed late."""
         self.over: set[str] = set()
@@ -204,8 +214,13 @@ class Judge:
                 raise Broken("marked", f"{host.name} arms though an operator asked for its slot")
 
     def _granted(self, host: "Host", key: str, new: dict[str, Any], tickets: dict[str, int]) -> None:
+        if self.counts["restores"] and new["nonce"] in self.known and not tickets:
+            self.put_back.add(new["nonce"])
+            self.counts["put back"] += 1  # even above what is effective, and in a pause
+            self.granted_in[key] = self.known[new["nonce"]]
+            return
         self.counts["grants"] += 1
-        self.granted_in[key] = host.boots
+        self.granted_in[key] = self.known[new["nonce"]] = host.boots
         for limit in new["limits"]:
             guard = self.documents.get(f"lim/{limit}", {"count": 0, "effective": 0})
             if guard["count"] > guard["effective"]:
@@ -239,6 +254,9 @@ class Judge:
     def _guard(self, limit: str) -> None:
         naming = [key for key, one in self.documents.items() if key.startswith("own/") and limit in one["limits"]]
         guard = self.documents.get(f"lim/{limit}")
+        if guard is None and limit in self.lost_guards:
+            return
+        self.lost_guards.discard(limit)
         if guard is None or guard["count"] != len(naming):
             counted = None if guard is None else guard["count"]
             raise Broken("count", f"{limit} counts {counted}, holders are {naming}")
@@ -266,7 +284,8 @@ class Judge:
         """The rebooter is called."""
         self.counts["reboots told"] += 1
         holder = self._own(host)
-        if holder is None or holder["phase"] != "armed" or holder["attempt"] != attempt:
+        unarmed = holder is None or holder["phase"] != "armed" or holder["attempt"] != attempt
+        if unarmed and attempt not in self.excused:
             raise Broken("unarmed", f"{host.name} is told to reboot for {attempt}; the store has {holder}")
         if attempt in host.told:
             raise Broken("repeated", f"{host.name} is told to reboot twice for {attempt}")
@@ -281,7 +300,7 @@ class Judge:
         """The machine goes down because it was told to."""
         self.counts["reboots"] += 1
         holder = self._own(host)
-        if (holder is None or holder["phase"] != "armed") and not host.forced:
+        if (holder is None or holder["phase"] != "armed") and not (host.forced or host.excused):
             raise Broken("down", f"{host.name} goes down; the store has {holder}")
 
     def _own(self, host: "Host") -> dict[str, Any] | None:

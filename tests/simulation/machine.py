@@ -112,6 +112,10 @@ class Host:
     told: set[str] = field(default_factory=set)
     """The attempts for which the rebooter was called."""
     forced: bool = False
+    excused: bool = False
+    """It was armed in a store that a backup has replaced since: it may go down all the same."""
+    bereft: bool = False
+    """The journal was lost since the last restore: nobody knows what the backup does not."""
     forgotten: bool = False
     """The journal was lost, and no START has looked at the store since."""
     pending: tuple[str, tuple[str, ...]] | None = None
@@ -188,7 +192,7 @@ class Host:
         self.kill(0)
 
     def boot(self) -> None:
-        self.up, self.forced = True, False
+        self.up, self.forced, self.excused = True, False, False
         self.boots += 1
         self.clock.booted_at = self.now() - 1 - 10 * self.random.random()
         self.version = self.target  # whatever is staged is what boots, whoever caused the boot
@@ -276,8 +280,8 @@ class Host:
                 self._next_job()
             elif self.inbox:
                 self.turn(self.inbox.popleft())
-        except Died:
-            self.kill(self.random.uniform(0, 20))
+        except Died as death:
+            self.kill(self.random.uniform(0, death.away))
         finally:
             self.acting = False
         if self.agent is not None and self.agent.done and not self.jobs:
@@ -312,6 +316,7 @@ class Host:
         event = self.hands.carry(agent, effect, number)
         if isinstance(effect, do.Recover) and isinstance(event, ev.FoundAtStart) and event.known and not event.clash:
             self.judge.has_started(self, late)
+            self.store.started()
         if isinstance(effect, do.Recover) and isinstance(event, ev.FoundAtStart) and self.forgotten:
             self.forgotten = False
             if event.slot is None or event.slot.phase == "maintenance":
@@ -322,7 +327,7 @@ class Host:
     def lose_journal(self) -> None:
         """The disk is replaced, or somebody has deleted the file; a file nobody reads before the next start."""
         self.journal.data = None
-        self.forgotten = True
+        self.forgotten = self.bereft = True
         if self.agent is not None:
             self.kill(1.0)
 

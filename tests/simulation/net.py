@@ -20,7 +20,11 @@ TRIP = 0.0005
 
 
 class Died(BaseException):
-    """The process is killed in the middle of a call; nothing in it may catch this."""
+    """The process is killed in the middle of a call; nothing in it may catch this. `away`: it runs again so soon."""
+
+    def __init__(self, away: float = 20.0) -> None:
+        super().__init__()
+        self.away = away
 
 
 class Witness(Protocol):
@@ -50,6 +54,10 @@ class TroubledStore(FaultyStore):
         self.silent_until = self.away_until = 0.0
         self.late = 0
         """Commits that are still on their way."""
+        self.claims_die: deque[float] = deque()
+        """The next claims are kept back while their process dies, and arrive so many seconds after the next START."""
+        self._kept_back: list[tuple[Commit, float]] = []
+        self._era = 0
 
     def read(self, keys=(), prefixes=()):
         self._reachable()
@@ -70,6 +78,9 @@ class TroubledStore(FaultyStore):
             raise Denied("no right to write")
         commit = Commit(tuple(checks), tuple(puts), tuple(deletes))
         self.witness.sent(self.party, commit)
+        if self.claims_die and _is_claim(commit):
+            self._kept_back.append((commit, self.claims_die.popleft()))
+            raise Died(away=2.0)
         kind, amount = self.commit_troubles.popleft() if self.commit_troubles else ("", 0.0)
         return self._fate(commit, kind, amount)
 
@@ -110,12 +121,33 @@ class TroubledStore(FaultyStore):
 
     def _send_late(self, commit: Commit, seconds: float) -> None:
         self.late += 1
+        era = self._era
 
         def arrive() -> None:
-            self.late -= 1
-            self._quietly(commit)
+            if self._era == era:
+                self.late -= 1
+                self._quietly(commit)
 
         self.clock.after(seconds, arrive)
+
+    def started(self) -> None:
+        """START has looked at the store: what was kept back until then arrives soon."""
+        for commit, seconds in self._kept_back:
+            self._send_late(commit, seconds)
+        self._kept_back.clear()
+
+    def calm(self) -> None:
+        """Nothing goes wrong from now on, but for what is late."""
+        self.commit_troubles.clear()
+        self.read_troubles.clear()
+        self.claims_die.clear()
+        self.away_until = self.silent_until = 0.0
+
+    def lose_all_late(self) -> None:
+        """The store's servers are others now: what was on its way to the old ones never arrives."""
+        self._era += 1
+        self.late = 0
+        self._kept_back.clear()
 
     def _apply(self, commit: Commit) -> int | None:
         revision = self.inner.commit(commit.checks, commit.puts, commit.deletes)
@@ -154,6 +186,12 @@ class TroubledStore(FaultyStore):
     def session(self, ttl: timedelta) -> Session:
         self._reachable()
         return _Kept(self.inner.session(ttl), self._reachable)
+
+
+def _is_claim(commit: Commit) -> bool:
+    """A new holder under the settings; one that is put back after a restore does not check them."""
+    checks = {check.key: check.mod for check in commit.checks}
+    return "cfg" in checks and any(put.key.startswith("own/") and checks.get(put.key) == 0 for put in commit.puts)
 
 
 class _Kept:

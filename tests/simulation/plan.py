@@ -32,6 +32,9 @@ OPERATOR_KINDS = (
     "acknowledge", "request", "cancel_request", "lock", "lock_wait", "force_unlock", "force_unlock", "unlock", "force_dead",
     "fsck",
 )  # fmt: skip
+AIMED_KINDS = ("claim_dies", "withdraw", "guard_lost", "backup", "restore")
+"""What aims at one rule, drawn by itself: a claim that arrives after the next START, a guard that somebody deleted, and a
+store that is restored from a backup, with all that an operator then has to do."""
 OPERATOR = -1
 """The number of the operator among the parties."""
 
@@ -62,6 +65,8 @@ class Plan:
     limits: dict[str, int]
     policy: dict[str, Any]
     span: float
+    bare: bool = False
+    """Only groups are set up: the guards of other limits are made by who claims first."""
     troubles: tuple[Trouble, ...] = field(default=(), repr=False)
 
     def limits_of(self, group: str, zone: str) -> tuple[str, ...]:
@@ -73,7 +78,8 @@ class Plan:
 def draw(seed: int) -> Plan:
     """The plan of a seed."""
     random = Random(f"plan {seed}")
-    nodes = random.choice((2, 3, 3, 4, 4, 5, 6, 8))
+    quiet = random.random() < 0.2
+    nodes = random.choice((2, 2, 3)) if quiet else random.choice((2, 3, 3, 4, 4, 5, 6, 8))
     names = ("web",) if random.random() < 0.5 else ("web", "db")
     groups = tuple(random.choice(names) for _ in range(nodes))
     zones = tuple(random.choice("ab") for _ in range(nodes))
@@ -93,8 +99,30 @@ def draw(seed: int) -> Plan:
         "rollback_holds": random.random() < 0.7,
     }
     span = random.uniform(150, 500)
-    troubles = tuple(sorted(_troubles(random, nodes, span), key=lambda trouble: trouble.at))
-    return Plan(seed, groups, zones, limits, policy, span, troubles)
+    bare = random.random() < 0.3
+    found = _aimed(random, nodes, span, quiet=quiet) + ([] if quiet else _troubles(random, nodes, span))
+    return Plan(seed, groups, zones, limits, policy, span, bare, tuple(sorted(found, key=lambda trouble: trouble.at)))
+
+
+def _aimed(random: Random, nodes: int, span: float, *, quiet: bool) -> list[Trouble]:
+    """Many claims that arrive too late in a fleet in which nothing else happens, few in others."""
+    found = []
+
+    def add(kind: str, at: float, amount: float) -> None:
+        found.append(Trouble(at, kind, random.randrange(nodes), amount, random.randrange(1000)))
+
+    for _ in range(nodes * 3 if quiet else random.choice((0, 0, 1, 2))):
+        at = random.uniform(0, span)
+        add("claim_dies", at, 0.01 * 1000 ** random.random())
+        add(random.choice(("new_version", "withdraw", "regroup")), random.uniform(at, span), 1.0)
+    if random.random() < 0.2:
+        add("guard_lost", random.uniform(10, span), 1.0)
+    if random.random() < 0.25:
+        for _ in range(random.choice((1, 1, 2))):
+            at = random.uniform(0, span * 0.8)
+            add("backup", at, 1.0)
+            add("restore", random.uniform(at, min(span, at + 150)), random.uniform(1, 60))
+    return found
 
 
 def _troubles(random: Random, nodes: int, span: float) -> list[Trouble]:
