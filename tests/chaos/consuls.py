@@ -146,6 +146,7 @@ class Consuls(ConsulCluster):
 
     def put_back(self, file: Path, before: Callable[[str], None]) -> None:
         """In place: whoever calls keeps the agents away until `before` was called."""
+        self.record.put_back()
         self._snapshot("restore", file)
         self.token = self.create_token(["agent"])  # the one in use may be younger than the backup
         self.token_file.write_text(self.token)

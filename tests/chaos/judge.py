@@ -59,7 +59,9 @@ class Replay:
         """Judge each step and the state after it."""
         for moment in moments:
             if moment.back:
-                self._back(moment.revision)
+                self._restored = True
+                if moment.whole:
+                    self._back(moment.revision)
                 continue
             self.seen.moments += 1
             self._history.append(moment)
@@ -81,7 +83,6 @@ class Replay:
     def _back(self, revision: int) -> None:
         """The store is as it was after that revision."""
         self._history = [moment for moment in self._history if moment.revision <= revision]
-        self._restored = True
         self.state, self.created = {}, {}
         for moment in self._history:
             for change in moment.changes:

@@ -36,7 +36,7 @@ class Moment:
     whole: bool
     at: float
     back: bool = False
-    """The store was put back to a backup of this revision; no changes."""
+    """The store was put back to a backup: `whole`, of this revision; else the next states show what that changed."""
 
 
 class EtcdRecord:
@@ -162,6 +162,10 @@ class ConsulRecord:
             items = self._ask(f"/v1/kv/{self._prefix}/?recurse&consistent")
             if isinstance(items, list):
                 self._take(items)
+
+    def put_back(self) -> None:
+        """Say that from here on states of a backup are seen."""
+        self.moments.append(Moment(self.last, (), whole=False, at=time.monotonic(), back=True))
 
     def _take(self, items: list[dict[str, Any]]) -> None:
         now: dict[str, tuple[int, int]] = {}

@@ -99,6 +99,17 @@ def test_after_a_restore_a_slot_may_come_back_above_the_slots() -> None:
     assert (seen.problems, seen.put_back) == ([], 1)
 
 
+def test_after_a_restore_of_consul_the_states_themselves_say_what_came_back() -> None:
+    before = [
+        Moment(1, (guard(1), holder()), whole=False, at=1),
+        Moment(2, (guard(0), Change(OWN, None)), whole=False, at=2),
+    ]
+    again = Moment(3, (guard(1), holder()), whole=False, at=4)
+    assert judge([*before, again]).problems != []
+    seen = judge([*before, Moment(2, (), whole=False, at=3, back=True), again])
+    assert (seen.problems, seen.put_back) == ([], 1)
+
+
 def test_a_restore_takes_back_what_came_after_the_backup() -> None:
     moments = [Moment(1, (guard(0),), whole=True, at=1), Moment(2, (guard(1), holder()), whole=True, at=2)]
     lost = Moment(2, (guard(1),), whole=True, at=4)  # counts the holder that the backup does not know
