@@ -50,6 +50,7 @@ def _json(done: "Restored") -> dict[str, Any]:
         "settled": len(done.settled),
         "missing": [_node(each) for each in done.missing],
         "stuck": [_node(each) for each in done.stuck],
+        "unreadable": list(done.unreadable),
     }
 
 
@@ -72,16 +73,19 @@ def _tell(out: Output, done: "Restored") -> None:
         line(f"the fleet is paused and in epoch {done.epoch}; before it was {done.before}")
     if done.cluster is not None:
         line(f"the store was {done.cluster} and is another cluster now: restart the agents that ran all the while")
-    every = len(done.settled) + len(done.missing) + len(done.stuck)
+    every = len(done.settled) + len(done.missing) + len(done.stuck) + len(done.unreadable)
     line(f"settled in epoch {done.epoch}: {len(done.settled)} of {every} nodes")
     rows = [
         *((each, "has not looked at the store in this epoch") for each in done.missing),
         *((each, each.record.why) for each in done.stuck),
     ]
-    if rows:
-        shown = [
+    if rows or done.unreadable:
+        shown: list[tuple[render.Cell | str, ...]] = [
             (each.record.host, render.node_id(out, each.node), each.record.group, each.record.state, _seen(each), text)
             for each, text in rows
+        ]
+        shown += [
+            ("", node, "", "", "", "its record cannot be read; its agent writes it anew") for node in done.unreadable
         ]
         render.show(out, [render.table(_COLUMNS, shown)])
         out.say("lockctl restored --show says it again; a node that is gone for good: lockctl forget NODE")

@@ -181,6 +181,8 @@ def _absent(agent: Agent, found: FoundAtStart, at: Moment, *, epoch_changed: boo
         return evaluate(note(agent, owed=None), at)
     # After a restore a release that was sent explains nothing: it may be what the backup does not know.
     if (owed.given_back and not epoch_changed) or str(owed.token) in found.unlocked:
+        if owed.result == "failed":
+            return finish(agent, at)
         if _booted_since(agent, owed):
             return begin_verify(agent, None, at, slot_gone=True)
         return undo(agent, "revoked", "an operator took the slot away", at, slot_gone=True)

@@ -39,6 +39,8 @@ def begin_verify(agent: Agent, slot: SlotFact | None, at: Moment, *, slot_gone: 
         result = owed.result or ("" if reached else "unsanctioned")
         agent = owe(agent, verify_boot=agent.boot, verify_since=at.boottime, post_done=(), result=result)
     agent = owe(agent, stage=Stage.VERIFYING)
+    if slot is not None and owed.result == "failed":
+        agent = owe(agent, result="")  # it is there after all
     since = agent.owed.verify_since if agent.owed else at.boottime
     if slot is not None and slot.phase == "failed":
         state: Verifying | Failed = Failed(
@@ -209,10 +211,9 @@ def on_failed(agent: Agent, state: Failed, event: Event, at: Moment) -> Turn:
             return go(replace(agent, slot=slot), replace(state, marked=phase == "failed" or state.marked), at), ()
         case FoundAtStart(start=False, known=True, epoch=epoch) if restored(agent, epoch):
             return restart(agent, at)
-        case SlotGone(epoch) if unsettled(agent, epoch):
-            return restart(agent, at)
         case SlotGone():
-            return finish(owe(agent, result="failed"), at)
+            # Only START's table knows whether an operator took it, or the store was put back to before the grant.
+            return restart(owe(agent, result="failed"), at)
         case HooksListed("post-reboot", names):
             done = agent.owed.post_done if agent.owed else ()
             pending = tuple(name for name in names if name not in done)

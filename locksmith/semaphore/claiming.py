@@ -24,7 +24,7 @@ QUEUE_FULL_WAIT = (timedelta(seconds=60), timedelta(seconds=900))
 SERVED_SLOWLY = 8
 """Up to so many slots a full queue is served for longer than the longest wait of those who found it full."""
 KNOWN_TICKETS = 4096
-"""So many tickets are kept decoded: some kilobytes in an agent, which sees those of its group, and room for a simulated fleet."""
+"""So many tickets are kept decoded: a few megabytes in an agent that has seen so many, and room for a simulated fleet."""
 
 
 @dataclass(frozen=True, slots=True)

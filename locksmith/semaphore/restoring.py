@@ -5,15 +5,16 @@ new one is taken from the clock, and never one that was used before. And the pau
 claim could take the slot of a node that the backup does not know.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from locksmith.core import keys
-from locksmith.core.documents import Config, Pause
+from locksmith.core.documents import Config, NodeRecord, Pause
+from locksmith.core.history import short
+from locksmith.errors import Corrupt
 from locksmith.semaphore.actor import Actor, look
 from locksmith.semaphore.operating import require_setup
 from locksmith.semaphore.recording import note
-from locksmith.semaphore.registry import NodeLine, nodes
+from locksmith.semaphore.registry import NodeLine, silent
 from locksmith.semaphore.rewriting import Told, rewrite
 
 
@@ -22,7 +23,8 @@ class Restored:
     """The epoch in force, and who works in it. `before` is the one that it replaced, None when nothing was changed.
 
     `cluster` is the store's own identity that was recorded until now, where the restored store has another one.
-    `settled` have run START in this epoch; `missing` have not said so yet; `stuck` have, and cannot go on.
+    `settled` have run START in this epoch; `missing` have not said so yet; `stuck` have, and cannot go on;
+    what the nodes in `unreadable` say of themselves cannot be read.
     """
 
     epoch: int
@@ -32,6 +34,7 @@ class Restored:
     settled: tuple[NodeLine, ...]
     missing: tuple[NodeLine, ...]
     stuck: tuple[NodeLine, ...]
+    unreadable: tuple[str, ...]
 
 
 def restored(actor: Actor, reason: str) -> Restored:
@@ -44,13 +47,16 @@ def restored(actor: Actor, reason: str) -> Restored:
     require_setup(actor)
     wall = actor.clock.wall()
     identity = actor.store.facts().identity
-    pause = Pause(by=actor.by, reason=f"the store was restored: {reason}", since=wall)
     made: list[Config] = []
 
     def change(config: Config | None) -> Config | None:
         if config is None:
             return None
         epoch = max(config.epoch + 1, int(wall.timestamp() * 1000))
+        text = f"the store was restored: {reason}"
+        if config.pause is not None:  # resuming ends that one, too, so it must be seen
+            text += f" (in the backup, or before: paused by {config.pause.by}: {config.pause.reason})"
+        pause = Pause(by=actor.by, reason=short(text), since=wall)
         return replace(config, epoch=epoch, cluster=identity, pause=pause)
 
     told = Told(keys.notes_of_fleet(), note(actor, "epoch", reason))
@@ -66,19 +72,30 @@ def since_restore(actor: Actor) -> Restored:
     return _seen(actor, None, None)
 
 
-def _newest(lines: Sequence[NodeLine]) -> list[NodeLine]:
-    """One line a node: who changed its group may have left a record behind, which nobody writes any more."""
+def _records(actor: Actor) -> tuple[list[NodeLine], tuple[str, ...]]:
+    """One line a node, and the nodes whose record cannot be read.
+
+    Who changed its group may have left a record behind, which nobody writes any more: the newest one counts.
+    """
     newest: dict[str, NodeLine] = {}
-    for line in lines:
-        if line.node not in newest or newest[line.node].record.seen < line.record.seen:
-            newest[line.node] = line
-    return [line for line in lines if newest[line.node] is line]
+    unreadable: list[str] = []
+    for key, item in look(actor.store, (), [keys.RECORDS]).snapshot.under(keys.RECORDS):
+        node = keys.record_node(key)
+        try:
+            record = NodeRecord.decode(key, item.value)
+        except Corrupt:
+            unreadable.append(node)
+            continue
+        if node not in newest or newest[node].record.seen < record.seen:
+            newest[node] = NodeLine(node, record, silent(record, actor.clock.wall()))
+    lines = sorted(newest.values(), key=lambda line: (line.record.group, line.record.host, line.node))
+    return lines, tuple(node for node in unreadable if node not in newest)
 
 
 def _seen(actor: Actor, before: Config | None, identity: str | None) -> Restored:
     config = look(actor.store).config
     epoch = config.epoch if config is not None else 0
-    known = _newest(nodes(actor, None))
+    known, unreadable = _records(actor)
     here = [line for line in known if line.record.epoch == epoch]
     stuck = tuple(line for line in here if line.record.state in ("unready", "conflicted"))
     return Restored(
@@ -89,4 +106,5 @@ def _seen(actor: Actor, before: Config | None, identity: str | None) -> Restored
         tuple(line for line in here if line not in stuck),
         tuple(line for line in known if line.record.epoch != epoch),
         stuck,
+        unreadable,
     )

@@ -84,3 +84,23 @@ def test_bad_words_and_a_store_without_a_fleet(lockctl: Lockctl, fleet: Fleet) -
     for words in ((), ("--show", "--reason", "x")):
         said = lockctl("restored", *words, "--json")
         assert (said.code, said.kind) == (2, "usage")
+
+
+def test_a_pause_that_stood_before_is_named_in_the_new_one(lockctl: Lockctl, fleet: Fleet) -> None:
+    fleet.slots(1)
+    lockctl("pause", "--fleet", "--reason", "INC-1")
+    reason = lockctl("restored", "--reason", "x", "--json").document["paused"]["reason"]
+    assert reason.startswith("the store was restored: x")
+    assert "INC-1" in reason
+
+
+def test_a_record_that_cannot_be_read_stands_in_nobodys_way(lockctl: Lockctl, fleet: Fleet) -> None:
+    fleet.slots(1)
+    fleet.put(keys.record("default", node_id(1)), b"{")
+    said = lockctl("restored", "--reason", "x", "--json")
+    assert (said.code, said.document["unreadable"], said.document["missing"]) == (0, [node_id(1)], [])
+    shown = lockctl("restored", "--show")
+    assert shown.code == 0
+    assert "0 of 1 nodes" in shown.out
+    assert node_id(1)[:8] in shown.out
+    assert "resume" not in shown.err

@@ -1,5 +1,6 @@
 """A new boot: post hooks, health for the dwell time, the deadline; Failed, and back."""
 
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -8,7 +9,7 @@ from locksmith.core import effects as do
 from locksmith.core import events as ev
 from locksmith.core.ledger import LastReboot, Stage
 from locksmith.core.needs import NotNeeded
-from locksmith.core.states import Failed, Releasing, Steady, Verifying
+from locksmith.core.states import Failed, Releasing, Steady, Unready, Verifying
 from tests.fakes.mind import (
     BOOT,
     NODE,
@@ -277,7 +278,7 @@ def test_in_a_new_epoch_a_node_that_is_not_well_puts_its_slot_back(by_the_deadli
 @pytest.mark.parametrize("event", [ev.SlotGone(1), ev.SlotGone()])
 def test_in_the_same_epoch_an_operator_took_it(event):
     mind = failing()
-    mind.hear(event)
+    mind.hear(event, replace(found(epoch=1), unlocked=(str(mind.owed.token),)))
     assert isinstance(mind.state, Steady)
     assert mind.agent.owed is None
 
@@ -407,10 +408,24 @@ def test_the_brake_is_told_until_it_is_confirmed():
 
 def test_a_failed_slot_that_an_operator_took_is_counted_once():
     mind = ill()
-    mind.hear(ev.SlotGone())
+    token = mind.owed.token
+    assert mind.hear(ev.SlotGone()) == (do.Recover(mind.owed.ticket),)
+    mind.hear(replace(found(), unlocked=(str(token),)))
     assert isinstance(mind.state, Steady)
     assert mind.agent.owed is None
     assert mind.book.reboots == {"failed": 1}
+    assert mind.book.last.result == "failed"
+
+
+def test_a_failed_slot_that_nothing_explains_is_owed_on():
+    """Between an in-place restore of the store and `lockctl restored`; then the slot is put back."""
+    mind = ill()
+    mind.hear(ev.SlotGone(), found())
+    assert isinstance(mind.state, Unready)
+    assert "lockctl restored" in mind.state.cause
+    assert mind.owed is not None
+    mind.wake()
+    assert do.PutHolderBack() in mind.hear(replace(found(), epoch=found().epoch + 1))
 
 
 def test_a_failed_node_that_starts_again_asks_hooks_and_health():
