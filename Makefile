@@ -10,7 +10,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 # Tests wait for elections and time-outs more than they compute, so there may be more of them than processors.
-JOBS ?= 4
+JOBS ?= 6
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
@@ -82,7 +82,7 @@ lint: setup
 	$(BIN)/lint-imports
 
 check: lint
-	$(BIN)/pytest -q -n $(JOBS) -m "not slow and not servers" tests/unit
+	$(BIN)/pytest -q -n 3 -m "not slow and not servers" tests/unit
 
 # A server that cannot be had is said loudly here and skipped loudly in the tests that need it.
 test: lint

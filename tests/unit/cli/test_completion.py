@@ -116,6 +116,7 @@ def test_shells_can_read_their_scripts(shell: str) -> None:
     assert (done.returncode, done.stderr) == (0, "")
 
 
+@pytest.mark.slow
 def test_bash_completes_with_it(fleet: Fleet, tmp_path: Path) -> None:
     bash = shutil.which("bash")
     if bash is None:

@@ -57,6 +57,7 @@ def test_a_pipe_gets_text(lockctl: Lockctl, crowd: Fleet, name: str) -> None:
     assert [letter for letter in out if not letter.isprintable() and letter != "\n"] == []
 
 
+@pytest.mark.slow
 def test_a_real_terminal(crowd: Fleet) -> None:
     """Colours at its width; with NO_COLOR the same text and not one escape code; in a pipe whole ids."""
     command = [str(LOCKCTL), "--store", crowd.url, "--group", "web", "status"]

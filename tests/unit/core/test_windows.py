@@ -426,6 +426,7 @@ def scenes(draw):
     return windows + draw(st.lists(window_around(other), max_size=1)), centre
 
 
+@pytest.mark.slow
 @settings(max_examples=100, deadline=None)
 @given(scenes())
 def test_openings_agree_with_the_oracle(scene):

@@ -5,6 +5,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import islice
 
+import pytest
+
 from locksmith.core import keys
 from locksmith.core.admission import MAX_TICKETS
 from locksmith.core.documents import Hold, NodeRecord, Request
@@ -86,6 +88,7 @@ def cost(count: int, look: str) -> Costs:
     return counted
 
 
+@pytest.mark.slow
 def test_a_status_costs_the_same_with_ten_nodes_and_with_ten_thousand() -> None:
     few, many = cost(FEW, "status"), cost(MANY, "status")
     assert few == many
@@ -94,6 +97,7 @@ def test_a_status_costs_the_same_with_ten_nodes_and_with_ten_thousand() -> None:
     assert many.read == {"cfg": 2, "lim": 1, "own": SLOTS, "q": MAX_TICKETS}
 
 
+@pytest.mark.slow
 def test_why_of_ones_own_node_reads_one_record() -> None:
     few, many = cost(FEW, "why"), cost(MANY, "why")
     assert few == many
