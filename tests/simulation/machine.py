@@ -95,6 +95,8 @@ class Host:
     judge: Judge
     version: int = 1
     target: int = 2
+    newest: int = 2
+    """The last version that there ever was; one that was withdrawn does not come again."""
     boots: int = 1
     up: bool = True
     down_at: float | None = None
@@ -108,6 +110,8 @@ class Host:
     well_boot: int = 0
     well_since: float | None = None
     well_for: float = 0.0
+    proved_boot: int = 0
+    """The last boot in which it was well for the whole dwell time."""
     drained: set[str] = field(default_factory=set)
     told: set[str] = field(default_factory=set)
     """The attempts for which the rebooter was called."""
@@ -148,6 +152,12 @@ class Host:
         owed = json.loads(self.journal.data)["owed"]
         return owed is not None and owed["nonce"] == nonce
 
+    def may_give_back(self, granted: int) -> bool:
+        """Whether a slot of this boot (its number at the grant) needs nobody any more."""
+        if self.boots > granted:
+            return self.proved_boot == self.boots
+        return not self.firing and not self.drained
+
     def ask_update(self):
         if self.version != self.target:
             return Need("sim", "sim", f"v{self.target}", f"v{self.target}", f"v{self.version}", f"v{self.target}")
@@ -162,6 +172,8 @@ class Host:
         if kind == "health":
             self.well_since = self.now() if self.well_since is None else self.well_since
             self.well_boot, self.well_for = self.boots, self.now() - self.well_since
+            if self.well_for >= self.policy["dwell"]:
+                self.proved_boot = self.boots
         return Open()
 
     def reboot(self, reason, environment):
@@ -195,6 +207,8 @@ class Host:
         self.up, self.forced, self.excused = True, False, False
         self.boots += 1
         self.clock.booted_at = self.now() - 1 - 10 * self.random.random()
+        if self.version == self.target and json.loads(self.journal.data or b"{}").get("owed"):
+            self.target = self.newest  # withdrawn too late: it boots all the same
         self.version = self.target  # whatever is staged is what boots, whoever caused the boot
         self.well_since, self.well_boot = None, 0
         self.drained.clear()

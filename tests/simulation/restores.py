@@ -98,8 +98,9 @@ class Backups:
         if not self.settling or self.waiting(hosts):
             return
         for host, nonce in self._owed:
-            if nonce not in self.judge.put_back and not host.bereft:
-                raise Broken("restored", f"{host.name} held a slot for {nonce}, and nobody put it back")
+            if nonce in self.judge.put_back or host.bereft or host.may_give_back(self.judge.known[nonce]):
+                continue  # it was done with it before the store was back
+            raise Broken("restored", f"{host.name} held a slot for {nonce}, and nobody put it back")
         self.settling = False
         operator.store.calm()
         operating.resume_fleet(operator.actor)

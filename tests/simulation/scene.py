@@ -11,7 +11,6 @@ from locksmith.core import events as ev
 from locksmith.core import keys
 from locksmith.core.documents import Guard
 from locksmith.core.history import Entry
-from locksmith.core.states import Failed
 from locksmith.semaphore import operating, recovery, repair, taking
 from locksmith.semaphore.history import audit
 from locksmith.semaphore.recording import counted
@@ -226,8 +225,9 @@ class Scene:
             case "hook_fails":
                 host.hooks_fail_until = now + amount
             case "new_version":
-                host.target += 1
-            case "withdraw" if not host.firing:
+                host.newest += 1
+                host.target = host.newest
+            case "withdraw":
                 host.target = host.version
             case "claim_dies":
                 store.claims_die.append(amount)
@@ -310,21 +310,11 @@ class Scene:
         self.operator.quietly(lambda: operating.resume_node(actor, host.name))
         self.operator.quietly(lambda: operating.cancel_request(actor, host.name))
 
-    def _take(self, name: str) -> None:
-        holder = self.judge.documents.get(keys.own(name))
-        if holder is not None and holder["phase"] == "failed":
-            taking.force_unlock(self.operator.actor, name, "well", armed_too=False)
-
     def _left(self) -> list[str]:
         return list(self.memory.read([], [keys.OWNERS, keys.QUEUES]).items)
 
     def _quiet(self) -> bool:
-        came_back = [host for host in self.hosts if host.agent is not None and _rolled_back(host.agent.state)]
-        for host in came_back:
-            self.operator.quietly(lambda name=host.name: self._take(name))
-        if any(h.agent is None or h.inbox or h.jobs or h.version != h.target for h in self.hosts):
-            return False
-        if any(h.agent.owed for h in self.hosts if h not in came_back):
+        if any(h.agent is None or h.inbox or h.jobs or h.version != h.target or h.agent.owed for h in self.hosts):
             return False
         left = self._left()
         for host in self.hosts:
@@ -365,8 +355,3 @@ class Scene:
             self._say(host, f"becomes {host.agent.state}")
         held = {keys.own_node(key): one["phase"] for key, one in self.judge.documents.items() if key.startswith("own/")}
         self._say(host, f"        holders {held}")
-
-
-def _rolled_back(state: object) -> bool:
-    """Whether it came back on the version that was withdrawn meanwhile: nothing but a person can say that this is well."""
-    return isinstance(state, Failed) and state.check == "rollback"
