@@ -25,6 +25,7 @@ from locksmith.core.states import (
     Queued,
     Rebooting,
     Releasing,
+    Starting,
     Stuck,
     Undoing,
     Verifying,
@@ -238,7 +239,8 @@ def _forced(before: Snapshot | None, after: Snapshot) -> Iterator[Happened]:
     while_verifying = (
         isinstance(new, Verifying) and new.slot_gone and not (isinstance(old, Verifying) and old.slot_gone)
     )
-    while_failed = isinstance(old, Failed) and now is None
+    # A failed node whose slot is gone asks START's table, which ends it when an operator's record explains that.
+    while_failed = isinstance(old, Starting) and was.result == "failed" and now is None
     if revoked or while_verifying or while_failed:
         text = "the slot of this node was taken away by an operator"
         yield _happened(after, "forced", f"forced/{was.nonce}", text=text, kind="revoked", owed=was)

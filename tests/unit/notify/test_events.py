@@ -300,8 +300,15 @@ def test_forced_while_verifying():
 def test_forced_while_failed():
     teller = verifying()
     teller.hear(SICK, wait=DEADLINE)
-    assert teller.hear(ev.SlotGone()) == ["forced"]
+    assert teller.hear(ev.SlotGone()) == []
+    assert teller.hear(found(unlocked=("7",))) == ["forced"]
     assert teller.last.token == "7"
+
+
+def test_a_failed_slot_that_nothing_explains_was_forced_by_nobody():
+    teller = verifying()
+    teller.hear(SICK, wait=DEADLINE)
+    assert "forced" not in teller.hear(ev.SlotGone(), found())
 
 
 def test_forced_while_it_was_down():
