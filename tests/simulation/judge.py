@@ -115,8 +115,10 @@ class Judge:
         if host.boots > self.granted_in[key]:
             if host.well_boot != host.boots:
                 raise Broken("proof", f"{host.name} gives its slot back in boot {host.boots} before it was well")
-            if host.well_for < host.policy["dwell"]:
-                raise Broken("proof", f"{host.name} was well for {host.well_for:.1f} s only")
+            # Until now, for an answer may wait for its process: nobody saw it unwell in between.
+            well_for = host.now() - host.well_since if host.well_since is not None else 0.0
+            if well_for < host.policy["dwell"]:
+                raise Broken("proof", f"{host.name} was well for {well_for:.1f} s only")
             return
         if host.firing:
             raise Broken("proof", f"{host.name} gives its slot back while it goes down")

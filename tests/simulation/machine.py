@@ -7,6 +7,7 @@ with each boot.
 
 import json
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from random import Random
@@ -133,6 +134,8 @@ class Host:
     hook_ends: float | None = None
     """When the hook ends that runs now; meanwhile only events are heard."""
     acting: bool = False
+    before_arm: list[Callable[[], object]] = field(default_factory=list)
+    """What an operator does just before it arms."""
 
     kind = "simulated"
 
@@ -155,7 +158,7 @@ class Host:
     def may_give_back(self, granted: int) -> bool:
         """Whether a slot of this boot (its number at the grant) needs nobody any more."""
         if self.boots > granted:
-            return self.proved_boot == self.boots
+            return self.proved_boot > granted
         return not self.firing and not self.drained
 
     def ask_update(self):
@@ -326,6 +329,8 @@ class Host:
         if self.problem is not None and (isinstance(effect, NEEDS_JOURNAL) or drains):
             self.inbox.append(ev.JournalFailed(type(effect).__name__.lower(), self.problem))
             return
+        if isinstance(effect, do.Arm) and self.before_arm:
+            self.before_arm.pop()()
         late = self.store.late
         event = self.hands.carry(agent, effect, number)
         if isinstance(effect, do.Recover) and isinstance(event, ev.FoundAtStart) and event.known and not event.clash:

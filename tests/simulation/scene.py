@@ -5,6 +5,8 @@ a trouble left out moves as little as possible of the rest.
 """
 
 from collections.abc import Callable, Collection
+from contextlib import suppress
+from dataclasses import replace
 from random import Random
 
 from locksmith.core import events as ev
@@ -19,7 +21,7 @@ from locksmith.stores.memory import MemoryStore
 from tests.fakes.clock import VirtualClock
 from tests.simulation.judge import Broken, Judge
 from tests.simulation.machine import Host
-from tests.simulation.net import TroubledStore
+from tests.simulation.net import Died, TroubledStore
 from tests.simulation.operators import Operator
 from tests.simulation.plan import COMMIT_KINDS, OPERATOR, OPERATOR_KINDS, READ_KINDS, Plan, Trouble
 from tests.simulation.restores import Backups
@@ -203,6 +205,8 @@ class Scene:
                 self.operator.act(trouble, host, self.plan.limits)
             finally:
                 self.operating = False
+        elif kind == "lock_at_arm":
+            host.before_arm.append(lambda: self._lock(trouble))
         elif kind == "guard_lost":
             self.backups.lose_guard(trouble.choice)
         elif kind == "backup":
@@ -211,6 +215,15 @@ class Scene:
             self.backups.restore(self.operator, self.hosts, now + trouble.amount)
         else:
             self._break(trouble, host, now)
+
+    def _lock(self, trouble: Trouble) -> None:
+        """Just before it arms somebody asks for the slot by hand, and is killed as soon as the mark stands."""
+        if self.operating:
+            return
+        self.operator.store.commit_troubles.appendleft(("die_after", 0.0))
+        with suppress(Died):
+            self._trouble(replace(trouble, kind="lock", amount=1.0))
+        self.operator.store.calm()
 
     def _break(self, trouble: Trouble, host: Host, now: float) -> None:
         """What happens to a machine or to its way to the store."""
@@ -276,6 +289,8 @@ class Scene:
         self.troubles.clear()
         for store in (self.operator.store, *(host.store for host in self.hosts)):
             store.calm()
+        for host in self.hosts:
+            host.before_arm.clear()
         for host in self.hosts:
             host.sick_until = host.gate_closed_until = host.hooks_fail_until = 0.0
             host.journal.full, host.clock.trusted = False, True
