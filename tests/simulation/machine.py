@@ -188,6 +188,9 @@ class Host:
                 return NotAccepted("refused")
             case 2 | 3 | 4:
                 return Accepted()  # and nothing ever comes of it
+            case 5 if self.down_at is None:
+                # It hangs on the way, for longer than anybody waits, and goes down all the same.
+                self.down_at = self.now() + self.random.uniform(30, 300)
         if self.down_at is None:
             self.down_at = self.now() + self.random.uniform(0, 20)
         self.firing = True

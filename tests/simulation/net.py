@@ -56,6 +56,8 @@ class TroubledStore(FaultyStore):
         """Commits that are still on their way."""
         self.claims_die: deque[float] = deque()
         """The next claims are kept back while their process dies, and arrive so many seconds after the next START."""
+        self.claim_races = 0
+        """Before so many claims of it arrive the others go on for long."""
         self._kept_back: list[tuple[Commit, float]] = []
         self._era = 0
 
@@ -81,6 +83,9 @@ class TroubledStore(FaultyStore):
         if self.claims_die and _is_claim(commit):
             self._kept_back.append((commit, self.claims_die.popleft()))
             raise Died(away=2.0)
+        if self.claim_races and _is_claim(commit):
+            self.claim_races -= 1
+            self.races(40)
         kind, amount = self.commit_troubles.popleft() if self.commit_troubles else ("", 0.0)
         return self._fate(commit, kind, amount)
 
@@ -116,6 +121,10 @@ class TroubledStore(FaultyStore):
             case "die_after":
                 self._quietly(commit)
                 raise Died
+            case "die_for_good":
+                self._quietly(commit)
+                self.away_until = float("inf")  # it cannot even take back what it has done
+                raise Died
             case _:
                 return self._apply(commit)
 
@@ -141,6 +150,7 @@ class TroubledStore(FaultyStore):
         self.commit_troubles.clear()
         self.read_troubles.clear()
         self.claims_die.clear()
+        self.claim_races = 0
         self.away_until = self.silent_until = 0.0
 
     def lose_all_late(self) -> None:

@@ -32,7 +32,7 @@ OPERATOR_KINDS = (
     "acknowledge", "request", "cancel_request", "lock", "lock_wait", "force_unlock", "force_unlock", "unlock", "force_dead",
     "fsck",
 )  # fmt: skip
-AIMED_KINDS = ("claim_dies", "withdraw", "guard_lost", "backup", "restore", "lock_at_arm")
+AIMED_KINDS = ("claim_dies", "withdraw", "guard_lost", "backup", "restore", "lock_at_arm", "claim_race")
 """What aims at one rule, drawn by itself: a claim that arrives after the next START, a guard that somebody deleted, and a
 store that is restored from a backup, with all that an operator then has to do."""
 OPERATOR = -1
@@ -104,6 +104,10 @@ def draw(seed: int) -> Plan:
     locks = [
         Trouble(late.uniform(0, span / 2), "lock_at_arm", late.randrange(nodes))
         for _ in range(2 * (late.random() < 0.15))
+    ]
+    locks += [
+        Trouble(late.uniform(0, span / 3), "claim_race", late.randrange(nodes))
+        for _ in range(4 * (late.random() < 0.25))
     ]
     found = locks + _aimed(random, nodes, span, quiet=quiet) + ([] if quiet else _troubles(random, nodes, span))
     return Plan(seed, groups, zones, limits, policy, span, bare, tuple(sorted(found, key=lambda trouble: trouble.at)))

@@ -205,6 +205,10 @@ class Scene:
                 self.operator.act(trouble, host, self.plan.limits)
             finally:
                 self.operating = False
+        elif kind == "claim_dies":
+            host.store.claims_die.append(trouble.amount)
+        elif kind == "claim_race":
+            host.store.claim_races += 1
         elif kind == "lock_at_arm":
             host.before_arm.append(lambda: self._lock(trouble))
         elif kind == "guard_lost":
@@ -220,9 +224,9 @@ class Scene:
         """Just before it arms somebody asks for the slot by hand, and is killed as soon as the mark stands."""
         if self.operating:
             return
-        self.operator.store.commit_troubles.appendleft(("die_after", 0.0))
+        self.operator.store.commit_troubles.appendleft(("die_for_good", 0.0))
         with suppress(Died):
-            self._trouble(replace(trouble, kind="lock", amount=1.0))
+            self._trouble(replace(trouble, kind="lock_wait", amount=1.0))
         self.operator.store.calm()
 
     def _break(self, trouble: Trouble, host: Host, now: float) -> None:
@@ -242,8 +246,6 @@ class Scene:
                 host.target = host.newest
             case "withdraw":
                 host.target = host.version
-            case "claim_dies":
-                store.claims_die.append(amount)
             case "away":
                 store.away_until = now + amount
             case "all_away":
