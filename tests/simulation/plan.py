@@ -32,7 +32,7 @@ OPERATOR_KINDS = (
     "acknowledge", "request", "cancel_request", "lock", "lock_wait", "force_unlock", "force_unlock", "unlock", "force_dead",
     "fsck",
 )  # fmt: skip
-AIMED_KINDS = ("claim_dies", "withdraw", "guard_lost", "backup", "restore", "lock_at_arm", "claim_race")
+AIMED_KINDS = ("claim_dies", "withdraw", "guard_lost", "backup", "restore", "lock_at_arm", "claim_race", "regroup_kill")
 """What aims at one rule, drawn by itself: a claim that arrives after the next START, a guard that somebody deleted, and a
 store that is restored from a backup, with all that an operator then has to do."""
 OPERATOR = -1
@@ -109,6 +109,12 @@ def draw(seed: int) -> Plan:
         Trouble(late.uniform(0, span / 3), "claim_race", late.randrange(nodes))
         for _ in range(4 * (late.random() < 0.25))
     ]
+    for kind, share, times, until in (("regroup_kill", 0.3, 4, span / 2), ("fsck", 0.3, 8, span)):
+        if late.random() < share:
+            locks += [
+                Trouble(late.uniform(0, until), kind, late.randrange(nodes), 1.0, late.randrange(1000))
+                for _ in range(times)
+            ]
     found = locks + _aimed(random, nodes, span, quiet=quiet) + ([] if quiet else _troubles(random, nodes, span))
     return Plan(seed, groups, zones, limits, policy, span, bare, tuple(sorted(found, key=lambda trouble: trouble.at)))
 

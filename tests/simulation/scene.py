@@ -205,6 +205,8 @@ class Scene:
                 self.operator.act(trouble, host, self.plan.limits)
             finally:
                 self.operating = False
+        elif kind == "regroup_kill":
+            self._regroup(host)
         elif kind == "claim_dies":
             host.store.claims_die.append(trouble.amount)
         elif kind == "claim_race":
@@ -219,6 +221,13 @@ class Scene:
             self.backups.restore(self.operator, self.hosts, now + trouble.amount)
         else:
             self._break(trouble, host, now)
+
+    def _regroup(self, host: Host) -> None:
+        """Another group, and the process is killed before it can leave the old one."""
+        group = next((name for name in sorted(set(self.plan.groups)) if name != host.group), host.group)
+        host.pending = (group, self.plan.limits_of(group, "a"))
+        if host.agent is not None:
+            host.kill(0.5)
 
     def _lock(self, trouble: Trouble) -> None:
         """Just before it arms somebody asks for the slot by hand, and is killed as soon as the mark stands."""
