@@ -81,6 +81,7 @@ class Judge:
         """Attempts that were armed in a store that a backup has replaced since."""
         self.lost_guards: set[str] = set()
         """Limits whose guard somebody deleted, and nobody has made since."""
+        self.once_lost: set[str] = set()
         self.damaged = False
         self.forcing: set[str] = set()
         """The nodes of which an operator has said that they are off; he may still be believed late."""
@@ -259,6 +260,11 @@ class Judge:
         if guard is None and limit in self.lost_guards:
             return
         self.lost_guards.discard(limit)
+        if guard is not None and limit in self.once_lost and guard["count"] > len(naming):
+            # While there is no guard a release changes none, so who makes it may count one that is just gone: on the safe
+            # side, and fsck mends it.
+            self.counts["counted too many after damage"] += 1
+            return
         if guard is None or guard["count"] != len(naming):
             counted = None if guard is None else guard["count"]
             raise Broken("count", f"{limit} counts {counted}, holders are {naming}")

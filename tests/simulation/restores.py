@@ -112,4 +112,5 @@ class Backups:
         self.memory._state.remove(key)
         self.judge._drop(key)
         self.judge.lost_guards.add(key[4:])
+        self.judge.once_lost.add(key[4:])
         self.judge.damaged = True

@@ -318,6 +318,8 @@ class Scene:
                 group = limit.removeprefix("group/")
                 operating.set_max(self.operator.actor, group, slots)
                 operating.resume_group(self.operator.actor, group)
+        if self.judge.damaged:
+            repair.fsck(self.operator.actor, repair=True)
         end = self.clock.now + SETTLE
         while not self._quiet():
             if self.clock.now > end:
