@@ -10,7 +10,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 # Tests wait for elections and time-outs more than they compute, so there may be more of them than processors.
-JOBS ?= 6
+JOBS ?= 7
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 

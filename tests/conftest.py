@@ -17,13 +17,32 @@ from tests.servers.fetch import ServerMissing
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The longest first, by the time that each may take, so that no worker ends long after the others."""
+    """The longest first, by the time that each may take, so that no worker ends long after the others.
+
+    What only waits stands between what computes, so that neither all workers wait nor all compute.
+    """
 
     def allowed(item: pytest.Item) -> float:
         limit = item.get_closest_marker("timeout")
         return float(limit.args[0]) if limit is not None and limit.args else 0.0
 
     items.sort(key=lambda item: (item.get_closest_marker("slow") is None, -allowed(item)))
+    waiting = [item for item in items if item.get_closest_marker("waits") is not None]
+    if not waiting:
+        return
+    busy = [item for item in items if item.get_closest_marker("waits") is None]
+    slow = sum(item.get_closest_marker("slow") is not None for item in busy)
+    gap = max(1.0, slow / len(waiting))
+    items[:] = [
+        item
+        for _, item in sorted(
+            [
+                *((float(place), item) for place, item in enumerate(busy)),
+                *((n * gap + 0.5, w) for n, w in enumerate(waiting)),
+            ],
+            key=lambda placed: placed[0],
+        )
+    ]
 
 
 @contextlib.contextmanager

@@ -196,6 +196,7 @@ def test_closing_the_client_ends_no_session(connect: Callable[..., Store], other
 
 
 @pytest.mark.slow
+@pytest.mark.waits
 def test_without_keepalive_it_expires(store: Store, other: Store, ttl: timedelta) -> None:
     """Within 2 x ttl and some, on Consul; the suite's time limit stands behind it."""
     session = store.session(ttl)
@@ -210,6 +211,7 @@ def test_without_keepalive_it_expires(store: Store, other: Store, ttl: timedelta
 
 
 @pytest.mark.slow
+@pytest.mark.waits
 def test_kept_alive_it_stays(store: Store, other: Store, ttl: timedelta) -> None:
     """For longer than any store waits without a keepalive."""
     kept, left = store.session(ttl), store.session(ttl)
