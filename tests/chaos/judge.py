@@ -13,8 +13,6 @@ from typing import Any
 from tests.chaos.record import Change, Moment
 
 Documents = dict[str, dict[str, Any]]
-_LATELY = 60.0
-"""Seconds in which the power was cut of somebody who had armed and not yet called the reboot."""
 _BEFORE_ARM = ("acquired", "draining", "armed")
 
 
@@ -22,8 +20,8 @@ _BEFORE_ARM = ("acquired", "draining", "armed")
 class Judgement:
     """`armed` is the arms of each node and token, `most` the most holders of each limit in any state.
 
-    `ended_armed` are slots given back in phase armed (node, token, when that was read), which only a boot allows: who boots
-    while the store is away verifies without it.
+    `ended_armed` are slots given back in phase armed (node, token, when that was read), which only a boot allows, once
+    the reboot was called: who boots while the store is away verifies without it.
     """
 
     moments: int = 0
@@ -199,14 +197,18 @@ def judge_ends(
     commands: Iterable[tuple[str, str, float]],
     boots: Iterable[tuple[str, float]],
 ) -> list[str]:
-    """Who gave a slot back in phase armed must have booted since its reboot command (or, cut off before it, lately)."""
+    """Who gave a slot back in phase armed must have booted since its reboot command, if it ever called it with that slot.
+
+    Who never did may give it back: an arm whose answer was lost stands in the store, and nothing can fire.
+    """
     called: dict[tuple[str, str], float] = {}
     for node, token, at in commands:
         called.setdefault((node, token), at)
     booted = list(boots)
     problems = []
     for node, token, at in ends:
-        since = called.get((node, token), at - _LATELY)
-        if not any(host == node and since <= when <= at for host, when in booted):
-            problems.append(f"{node} gave slot {token} back while it was armed and had not booted")
+        since = called.get((node, token))
+        if since is not None and not any(host == node and since <= when <= at for host, when in booted):
+            ago = f"{at - since:.1f} s after it called its reboot"
+            problems.append(f"{node} gave slot {token} back while it was armed and had not booted, {ago}")
     return problems
