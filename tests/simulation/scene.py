@@ -342,14 +342,15 @@ class Scene:
         return list(self.memory.read([], [keys.OWNERS, keys.QUEUES]).items)
 
     def _quiet(self) -> bool:
+        for host in self.hosts:
+            # What an operator said late, or an agent left to its operator: others may wait for that very slot.
+            holder = self.judge.documents.get(keys.own(host.name))
+            by_hand = holder is not None and holder["phase"] == "maintenance"
+            if by_hand or keys.hold(host.name) in self.judge.documents:
+                self._given_up(host)
         if any(h.agent is None or h.inbox or h.jobs or h.version != h.target or h.agent.owed for h in self.hosts):
             return False
-        left = self._left()
-        for host in self.hosts:
-            # One by hand that came late, or that an agent left to its operator.
-            if keys.own(host.name) in left:
-                self._given_up(host)
-        return not left
+        return not self._left()
 
     def _look_back(self) -> None:
         self.judge.compare()
