@@ -10,7 +10,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 # Tests wait for elections and time-outs more than they compute, so there may be more of them than processors.
-JOBS ?= 7
+JOBS ?= 4
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
