@@ -100,7 +100,9 @@ class Backups:
             return
         for host, nonce in self._owed:
             # Done with it before the store was back; what becomes of the machine later says nothing about that.
-            if host.agent is not None and host.agent.owed is None and host.may_give_back(self.judge.known[nonce]):
+            owed = host.agent.owed if host.agent is not None else None
+            over = host.agent is not None and (owed is None or owed.nonce != nonce)
+            if over and host.may_give_back(self.judge.known[nonce]):
                 self._done.add(nonce)
         if self.waiting(hosts):
             return
