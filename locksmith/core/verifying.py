@@ -183,6 +183,9 @@ def _judge(agent: Agent, state: Verifying, answers: tuple[Answer, ...], at: Mome
 
 def _well(agent: Agent, slot_gone: bool, result: str, at: Moment) -> Turn:
     result = (agent.owed.result if agent.owed else "") or result
+    if result == "failed":
+        # It had failed and lost sight of its slot; that was counted then, and now it is well.
+        result = "recovered"
     if slot_gone:
         return finish(owe(agent, result=result), at)
     return begin_release(agent, at, result)

@@ -417,6 +417,18 @@ def test_a_failed_slot_that_an_operator_took_is_counted_once():
     assert mind.book.last.result == "failed"
 
 
+def test_a_failed_node_that_becomes_well_while_the_store_is_away_has_recovered():
+    mind = ill()
+    mind.hear(ev.SlotGone(), ev.StoreFailed("recover", "unavailable", "away"))
+    assert isinstance(mind.state, Verifying)
+    while isinstance(mind.state, Verifying):
+        mind.hear(ev.HooksListed("post-reboot", ()), WELL)
+        if isinstance(mind.state, Verifying):
+            mind.wake()
+    assert isinstance(mind.state, Releasing)
+    assert mind.owed.result == "recovered"
+
+
 def test_a_failed_slot_that_nothing_explains_is_owed_on():
     """Between an in-place restore of the store and `lockctl restored`; then the slot is put back."""
     mind = ill()
